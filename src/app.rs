@@ -1,0 +1,105 @@
+//! Wires everything from a validated configuration: [`App::build`] binds, [`App::run`] runs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Authenticator;
+use crate::config::{Config, Route, RouteTarget};
+use crate::context::Context;
+use crate::observe::{LinkStates, Metrics};
+use crate::router::{Dispatcher, Table};
+use crate::target::{Target, WorkerTarget, Workers};
+
+/// A daemon whose sockets are bound and whose parts are wired, but which does nothing yet.
+pub struct App {
+    context: Context,
+}
+
+/// Why a daemon could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl App {
+    /// Binds the listeners and wires the parts. Brokers are not waited for.
+    pub async fn build(config: Config) -> Result<App, StartError> {
+        let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new());
+        let failures = config.limits.auth_failures;
+        let auth = Authenticator::new(
+            config.tokens.iter().cloned(),
+            failures.count,
+            failures.period,
+            metrics.clone(),
+        );
+        // The table follows below: scripts, its targets, need the dispatcher to make calls.
+        let dispatcher = Dispatcher::new(Table::default(), config.limits.clone(), metrics.clone());
+        let context = Context {
+            auth: Arc::new(auth),
+            dispatcher: Arc::new(dispatcher),
+            workers: Arc::new(Workers::default()),
+            links: Arc::new(LinkStates::new(metrics.clone())),
+            metrics,
+            tasks: TaskTracker::new(),
+            drain: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            config,
+        };
+        let targets = Targets::connect(&context);
+        let mut table = Table::default();
+        for route in &context.config.routes {
+            if let Some(target) = targets.of(route) {
+                table.add(route.clone(), target);
+            }
+        }
+        context.dispatcher.replace_table(table);
+        Ok(App { context })
+    }
+
+    /// Serves until `shutdown` is cancelled, then drains within `limits.drain`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        shutdown.cancelled().await;
+        self.context.dispatcher.drain();
+        self.context.drain.cancel();
+        self.context.tasks.close();
+        let drained =
+            tokio::time::timeout(self.context.config.limits.drain, self.context.tasks.wait());
+        if drained.await.is_err() {
+            tracing::warn!("the drain took too long, calls are cut off");
+        }
+        self.context.stop.cancel();
+    }
+}
+
+/// What the targets of the routes are made from.
+struct Targets {
+    worker: Arc<WorkerTarget>,
+    _links: HashMap<Arc<str>, ()>,
+}
+
+impl Targets {
+    fn connect(context: &Context) -> Targets {
+        Targets {
+            worker: Arc::new(WorkerTarget::new(context.workers.clone())),
+            _links: HashMap::new(),
+        }
+    }
+
+    fn of(&self, route: &Route) -> Option<Arc<dyn Target>> {
+        match &route.target {
+            RouteTarget::Worker => Some(self.worker.clone()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What every running part shares.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Authenticator;
+use crate::config::Config;
+use crate::observe::{LinkStates, Metrics};
+use crate::router::Dispatcher;
+use crate::target::Workers;
+
+/// Cloned into every task. Spawn only through [`Context::tasks`], so that shutdown can wait.
+#[derive(Clone)]
+pub struct Context {
+    /// The validated configuration.
+    pub config: Arc<Config>,
+    /// Proves callers.
+    pub auth: Arc<Authenticator>,
+    /// The one way to a target.
+    pub dispatcher: Arc<Dispatcher>,
+    /// Connected clients that answer methods.
+    pub workers: Arc<Workers>,
+    /// The state of every link.
+    pub links: Arc<LinkStates>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Every task of the process.
+    pub tasks: TaskTracker,
+    /// Cancelled when callers are no longer let in: listeners stop accepting, sessions finish
+    /// the calls they have and close with 1001.
+    pub drain: CancellationToken,
+    /// Cancelled when the drain is over: every task ends now.
+    pub stop: CancellationToken,
+}

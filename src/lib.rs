@@ -1,0 +1,28 @@
+//! callway makes scripts callable: a method is called over WebSocket, HTTP, MQTT or AMQP and
+//! answered by a script, a device, a service, a worker or an HTTP service.
+//!
+//! # Layout
+//!
+//! A call walks through the modules in this order:
+//!
+//! ```text
+//! ingress → dialect → call → auth → router → target
+//! link = broker connections, used by ingress and target · script = interpreter hosts
+//! ```
+
+pub mod config;
+
+pub mod app;
+pub mod context;
+
+pub mod call;
+
+pub mod auth;
+
+pub mod router;
+
+pub mod target;
+
+pub mod link;
+
+pub mod observe;

@@ -1,0 +1,6 @@
+//! Supervised connections to brokers: a cloneable handle, a bounded queue, one task that owns the
+//! connection.
+
+mod backoff;
+
+pub use self::backoff::Backoff;

@@ -1,0 +1,206 @@
+//! Metrics in the OpenMetrics text format. Labels are bounded: never a token, a client id or a
+//! method that no route names.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// The content type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CallLabels {
+    via: &'static str,
+    target: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TargetLabels {
+    target: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    via: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ViaLabels {
+    via: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct BusLabels {
+    bus: String,
+}
+
+/// Everything that is counted.
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Counter>,
+    duration: Family<TargetLabels, Histogram>,
+    in_flight: Gauge,
+    connections: Family<ViaLabels, Gauge>,
+    limits: Family<LimitLabels, Counter>,
+    dropped: Family<ReasonLabels, Counter>,
+    auth_refused: Family<ViaLabels, Counter>,
+    link_up: Family<BusLabels, Gauge>,
+    scripts_killed: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Metrics {
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("callway"),
+            calls: Family::default(),
+            duration: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.000_1, 2.5, 14))
+            }),
+            in_flight: Gauge::default(),
+            connections: Family::default(),
+            limits: Family::default(),
+            dropped: Family::default(),
+            auth_refused: Family::default(),
+            link_up: Family::default(),
+            scripts_killed: Counter::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("calls", "Calls by outcome", metrics.calls.clone());
+        registry.register(
+            "calls_in_flight",
+            "Calls under way",
+            metrics.in_flight.clone(),
+        );
+        registry.register(
+            "call_duration_seconds",
+            "Time from call to outcome",
+            metrics.duration.clone(),
+        );
+        registry.register(
+            "connections",
+            "Open client connections",
+            metrics.connections.clone(),
+        );
+        registry.register(
+            "limit_reached",
+            "How often a limit was reached",
+            metrics.limits.clone(),
+        );
+        registry.register(
+            "dropped",
+            "Messages that were dropped, and why",
+            metrics.dropped.clone(),
+        );
+        registry.register(
+            "auth_refused",
+            "Refused credentials",
+            metrics.auth_refused.clone(),
+        );
+        registry.register(
+            "link_up",
+            "1 while the link to a bus is up",
+            metrics.link_up.clone(),
+        );
+        registry.register(
+            "script_hosts_killed",
+            "Script hosts that had to be killed",
+            metrics.scripts_killed.clone(),
+        );
+        metrics
+    }
+
+    /// A call reached its outcome.
+    pub fn call_done(
+        &self,
+        via: &'static str,
+        target: &'static str,
+        outcome: &'static str,
+        took: Duration,
+    ) {
+        self.calls
+            .get_or_create(&CallLabels {
+                via,
+                target,
+                outcome,
+            })
+            .inc();
+        self.duration
+            .get_or_create(&TargetLabels { target })
+            .observe(took.as_secs_f64());
+    }
+
+    /// Sets how many calls are under way; read from the dispatcher when metrics are rendered.
+    pub fn set_in_flight(&self, count: usize) {
+        self.in_flight.set(count as i64);
+    }
+
+    /// A client connected.
+    pub fn connection_opened(&self, via: &'static str) {
+        self.connections.get_or_create(&ViaLabels { via }).inc();
+    }
+
+    /// A client went away.
+    pub fn connection_closed(&self, via: &'static str) {
+        self.connections.get_or_create(&ViaLabels { via }).dec();
+    }
+
+    /// A limit of this name was reached and its policy applied.
+    pub fn limit_reached(&self, limit: &'static str) {
+        self.limits.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// A message was dropped: a late, foreign or double reply, a retained call, a forbidden reply
+    /// address.
+    pub fn dropped(&self, via: &'static str, reason: &'static str) {
+        self.dropped
+            .get_or_create(&ReasonLabels { via, reason })
+            .inc();
+    }
+
+    /// A credential was refused.
+    pub fn auth_refused(&self, via: &'static str) {
+        self.auth_refused.get_or_create(&ViaLabels { via }).inc();
+    }
+
+    /// Whether the link to a bus is up.
+    pub fn link_up(&self, bus: &str, up: bool) {
+        self.link_up
+            .get_or_create(&BusLabels {
+                bus: bus.to_owned(),
+            })
+            .set(i64::from(up));
+    }
+
+    /// A script host was killed because a script would not stop.
+    pub fn script_host_killed(&self) {
+        self.scripts_killed.inc();
+    }
+
+    /// The text of `/metrics`.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        encode(&mut text, &self.registry).unwrap_or_default();
+        text
+    }
+}

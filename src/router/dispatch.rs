@@ -1,0 +1,264 @@
+//! The one way from a call to its outcome: name, grant, route, limits, params, target.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
+
+use super::name;
+use super::pattern::Captures;
+use super::table::{Row, Table};
+use crate::auth::Verb;
+use crate::call::{Call, CallId, Deadline, Fault, Form, Kind, Outcome};
+use crate::config::{Limits, Retry};
+use crate::observe::Metrics;
+
+/// Takes calls to their targets. Everything that can call goes through here, so permission,
+/// limits, deadlines and what is observed exist once.
+pub struct Dispatcher {
+    table: ArcSwap<Table>,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    in_flight: AtomicUsize,
+    draining: AtomicBool,
+}
+
+impl Dispatcher {
+    /// Over a routing table.
+    pub fn new(table: Table, limits: Limits, metrics: Arc<Metrics>) -> Dispatcher {
+        Dispatcher {
+            table: ArcSwap::from_pointee(table),
+            limits,
+            metrics,
+            in_flight: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Puts another table in place. Calls under way keep the row that they found.
+    pub fn replace_table(&self, table: Table) {
+        self.table.store(Arc::new(table));
+    }
+
+    /// From now on every new call is refused with `shutting_down`; calls under way go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// How many calls are under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The deadline of a call that arrived just now: what its caller wants, within the limits.
+    pub fn deadline(&self, wanted: Option<Duration>) -> Deadline {
+        Deadline::after(
+            wanted
+                .unwrap_or(self.limits.timeout)
+                .min(self.limits.max_timeout),
+        )
+    }
+
+    /// Whether the row that takes this name may be called by HTTP GET.
+    pub fn allows_get(&self, name: &str) -> bool {
+        self.table
+            .load()
+            .find(name)
+            .is_some_and(|row| row.route.get)
+    }
+
+    /// Takes one call to its outcome. Dropping the future cancels the call.
+    pub async fn call(&self, mut call: Call) -> Outcome {
+        let id = call.id;
+        let started = Instant::now();
+        let mut record = Record {
+            dispatcher: self,
+            call: None,
+            target: "none",
+            started,
+            outcome: "cancelled",
+        };
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        record.call = Some((call.via, id));
+        let outcome = self.admit(&mut call, &mut record.target).await;
+        let outcome = outcome.map_err(|mut fault| {
+            fault.call_id = Some(id);
+            fault
+        });
+        record.outcome = match &outcome {
+            Ok(_) => "ok",
+            Err(fault) => fault.kind.as_str(),
+        };
+        outcome
+    }
+
+    async fn admit(&self, call: &mut Call, target: &mut &'static str) -> Outcome {
+        name::check(&call.method)?;
+        if !call.caller.may(Verb::Call, &call.method) {
+            return Err(forbidden(&call.method));
+        }
+        let table = self.table.load_full();
+        let Some(row) = table.find(&call.method) else {
+            return Err(Fault::new(
+                Kind::MethodNotFound,
+                "no route takes this method; see `callway routes`",
+            ));
+        };
+        *target = row.route.target.kind();
+        self.check_limits(call, row)?;
+        if let Some(timeout) = row.route.timeout {
+            call.deadline = call.deadline.min(Deadline::after(timeout));
+        }
+        call.deadline = call.deadline.min(Deadline::after(self.limits.max_timeout));
+        let deadline = call.deadline;
+        if deadline.passed() {
+            return Err(timed_out());
+        }
+        match tokio::time::timeout_at(deadline.instant(), self.enter_and_run(call, row)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(timed_out()),
+        }
+    }
+
+    fn check_limits(&self, call: &Call, row: &Row) -> Result<(), Fault> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Fault::new(Kind::ShuttingDown, "callway is shutting down")
+                .with_retry_after(Duration::from_secs(1)));
+        }
+        if self.in_flight.load(Ordering::Relaxed) > self.limits.in_flight {
+            self.metrics.limit_reached("in_flight");
+            return Err(Fault::new(
+                Kind::Overloaded,
+                "too many calls are under way, try again soon",
+            )
+            .with_retry_after(Duration::from_secs(1)));
+        }
+        if call.hops > self.limits.hops {
+            self.metrics.limit_reached("hops");
+            return Err(Fault::new(
+                Kind::InvalidRequest,
+                "this request has passed through callway too often; two routes lead to each other",
+            ));
+        }
+        let max = row.route.max_params.min(self.limits.params);
+        if call.params.len() > max {
+            self.metrics.limit_reached("params");
+            return Err(Fault::new(
+                Kind::TooLarge,
+                format!(
+                    "params have {} bytes, this method takes at most {max}",
+                    call.params.len()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    async fn enter_and_run(&self, call: &mut Call, row: &Row) -> Outcome {
+        let place = row.admission.enter(&call.caller.token().name).await;
+        let _place = place.map_err(|(limit, fault)| {
+            self.metrics.limit_reached(limit);
+            fault
+        })?;
+        call.params.check(self.limits.json_depth)?;
+        check_schema(
+            row.route.schema.params.as_deref(),
+            &call.params,
+            Kind::InvalidParams,
+        )?;
+        let captures = row.route.pattern.captures(&call.method);
+        let reply = match row.route.retry {
+            None => guarded(call, row, &captures).await?,
+            Some(retry) => with_retry(retry, call, row, &captures).await?,
+        };
+        check_schema(
+            row.route.schema.result.as_deref(),
+            &reply.payload,
+            Kind::TargetError,
+        )?;
+        Ok(reply)
+    }
+}
+
+/// A panic in a target is a defect of callway: the call fails, nobody else notices.
+async fn guarded(call: &Call, row: &Row, captures: &Captures) -> Outcome {
+    match AssertUnwindSafe(row.target.call(call, captures))
+        .catch_unwind()
+        .await
+    {
+        Ok(outcome) => outcome,
+        Err(_panic) => {
+            tracing::error!(call_id = %call.id, method = %call.method, "a target panicked");
+            Err(Fault::new(
+                Kind::Internal,
+                "a defect of callway; its log has this call's id",
+            ))
+        }
+    }
+}
+
+/// Only what was surely not handed over is tried again, and only within the deadline.
+async fn with_retry(retry: Retry, call: &Call, row: &Row, captures: &Captures) -> Outcome {
+    let mut backoff = crate::link::Backoff::new(retry.backoff, call.deadline.remaining());
+    for _ in 1..retry.attempts {
+        match guarded(call, row, captures).await {
+            Err(fault) if fault.may_retry() => tokio::time::sleep(backoff.next()).await,
+            outcome => return outcome,
+        }
+    }
+    guarded(call, row, captures).await
+}
+
+fn check_schema(
+    schema: Option<&jsonschema::Validator>,
+    payload: &crate::call::Payload,
+    kind: Kind,
+) -> Result<(), Fault> {
+    let Some(schema) = schema else { return Ok(()) };
+    let value = match payload.form() {
+        Form::Json => payload.to_value(),
+        _ => serde_json::Value::String(String::from_utf8_lossy(payload.bytes()).into_owned()),
+    };
+    schema.validate(&value).map_err(|error| {
+        let path = error.instance_path().to_string();
+        Fault::new(kind, format!("{error}")).with_data(&serde_json::json!({ "path": path }))
+    })
+}
+
+fn forbidden(method: &str) -> Fault {
+    Fault::new(
+        Kind::Forbidden,
+        format!("no grant of this token allows to call {method:?}; add it to the token's `call`"),
+    )
+}
+
+fn timed_out() -> Fault {
+    Fault::new(
+        Kind::Timeout,
+        "the deadline passed before there was a reply",
+    )
+}
+
+/// Counts a call when it is over, also when its future is dropped.
+struct Record<'a> {
+    dispatcher: &'a Dispatcher,
+    call: Option<(crate::call::Via, CallId)>,
+    target: &'static str,
+    started: Instant,
+    outcome: &'static str,
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        let Some((via, id)) = self.call else { return };
+        self.dispatcher.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let took = self.started.elapsed();
+        self.dispatcher
+            .metrics
+            .call_done(via.as_str(), self.target, self.outcome, took);
+        tracing::debug!(call_id = %id, via = via.as_str(), target = self.target, outcome = self.outcome, ?took, "call");
+    }
+}

@@ -1,0 +1,16 @@
+//! From a method name to an outcome: the routing table and the one way through it.
+
+mod admission;
+mod dispatch;
+mod name;
+mod pattern;
+mod table;
+mod template;
+mod trie;
+
+pub use self::dispatch::Dispatcher;
+pub use self::name::{check as check_name, check_segment, is_reserved};
+pub use self::pattern::{Captures, Pattern, Segment};
+pub use self::table::{Row, Table};
+pub use self::template::{Place, Template};
+pub use self::trie::Trie;

@@ -1,0 +1,57 @@
+//! Method names: `segment(/segment)*`.
+
+use crate::call::{Fault, Kind};
+
+/// The longest name, in bytes.
+pub const MAX_NAME: usize = 1024;
+/// The longest segment, in bytes.
+pub const MAX_SEGMENT: usize = 255;
+
+/// Checks that a text is a name that callers may use, and says what is wrong if not.
+///
+/// Names that begin `callway.` or `rpc.` are reserved for what is built in.
+pub fn check(name: &str) -> Result<(), Fault> {
+    let refuse = |why: String| Err(Fault::new(Kind::InvalidRequest, why));
+    if name.is_empty() || name.len() > MAX_NAME {
+        return refuse(format!(
+            "a method name has 1 to {MAX_NAME} bytes, not {}",
+            name.len()
+        ));
+    }
+    if is_reserved(name) {
+        return refuse("names that begin callway. or rpc. are reserved".into());
+    }
+    for segment in name.split('/') {
+        if let Err(why) = check_segment(segment) {
+            return refuse(format!("method name: {why}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a name belongs to what is built in.
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with("callway.") || name.starts_with("rpc.")
+}
+
+/// Checks one segment of a name.
+pub fn check_segment(segment: &str) -> Result<(), String> {
+    if segment.is_empty() {
+        return Err(
+            "a segment is empty; write it as a/b, without leading or double slashes".into(),
+        );
+    }
+    if segment.len() > MAX_SEGMENT {
+        return Err(format!("a segment has at most {MAX_SEGMENT} bytes"));
+    }
+    if segment == "." || segment == ".." {
+        return Err(format!("{segment:?} is not a segment"));
+    }
+    match segment
+        .chars()
+        .find(|c| matches!(c, '+' | '#' | '{' | '}' | '/') || c.is_control())
+    {
+        Some(c) => Err(format!("{c:?} may not stand in a segment")),
+        None => Ok(()),
+    }
+}
