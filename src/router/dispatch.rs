@@ -12,8 +12,9 @@ use super::name;
 use super::pattern::Captures;
 use super::table::{Row, Table};
 use crate::auth::Verb;
-use crate::call::{Call, CallId, Deadline, Fault, Form, Kind, Outcome};
+use crate::call::{Call, CallId, Deadline, Fault, Form, Kind, Outcome, Payload, Via};
 use crate::config::{Limits, Retry};
+use crate::link::Backoff;
 use crate::observe::Metrics;
 
 /// Takes calls to their targets. Everything that can call goes through here, so permission,
@@ -73,21 +74,14 @@ impl Dispatcher {
     /// Takes one call to its outcome. Dropping the future cancels the call.
     pub async fn call(&self, mut call: Call) -> Outcome {
         let id = call.id;
-        let started = Instant::now();
-        let mut record = Record {
-            dispatcher: self,
-            call: None,
-            target: "none",
-            started,
-            outcome: "cancelled",
-        };
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        record.call = Some((call.via, id));
-        let outcome = self.admit(&mut call, &mut record.target).await;
-        let outcome = outcome.map_err(|mut fault| {
-            fault.call_id = Some(id);
-            fault
-        });
+        let mut record = Record::start(self, &call);
+        let outcome = self
+            .admit(&mut call, &mut record.target)
+            .await
+            .map_err(|mut fault| {
+                fault.call_id = Some(id);
+                fault
+            });
         record.outcome = match &outcome {
             Ok(_) => "ok",
             Err(fault) => fault.kind.as_str(),
@@ -202,7 +196,7 @@ async fn guarded(call: &Call, row: &Row, captures: &Captures) -> Outcome {
 
 /// Only what was surely not handed over is tried again, and only within the deadline.
 async fn with_retry(retry: Retry, call: &Call, row: &Row, captures: &Captures) -> Outcome {
-    let mut backoff = crate::link::Backoff::new(retry.backoff, call.deadline.remaining());
+    let mut backoff = Backoff::new(retry.backoff, call.deadline.remaining());
     for _ in 1..retry.attempts {
         match guarded(call, row, captures).await {
             Err(fault) if fault.may_retry() => tokio::time::sleep(backoff.next()).await,
@@ -214,7 +208,7 @@ async fn with_retry(retry: Retry, call: &Call, row: &Row, captures: &Captures) -
 
 fn check_schema(
     schema: Option<&jsonschema::Validator>,
-    payload: &crate::call::Payload,
+    payload: &Payload,
     kind: Kind,
 ) -> Result<(), Fault> {
     let Some(schema) = schema else { return Ok(()) };
@@ -242,23 +236,46 @@ fn timed_out() -> Fault {
     )
 }
 
-/// Counts a call when it is over, also when its future is dropped.
+/// Counts a call from its start to its end, also when its future is dropped in between.
 struct Record<'a> {
     dispatcher: &'a Dispatcher,
-    call: Option<(crate::call::Via, CallId)>,
+    id: CallId,
+    via: Via,
     target: &'static str,
-    started: Instant,
     outcome: &'static str,
+    started: Instant,
+}
+
+impl<'a> Record<'a> {
+    fn start(dispatcher: &'a Dispatcher, call: &Call) -> Record<'a> {
+        dispatcher.in_flight.fetch_add(1, Ordering::Relaxed);
+        Record {
+            dispatcher,
+            id: call.id,
+            via: call.via,
+            target: "none",
+            // What stands here if the future is dropped.
+            outcome: Kind::Cancelled.as_str(),
+            started: Instant::now(),
+        }
+    }
 }
 
 impl Drop for Record<'_> {
     fn drop(&mut self) {
-        let Some((via, id)) = self.call else { return };
-        self.dispatcher.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let took = self.started.elapsed();
-        self.dispatcher
+        let Record {
+            dispatcher,
+            id,
+            via,
+            target,
+            outcome,
+            started,
+        } = self;
+        dispatcher.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let took = started.elapsed();
+        dispatcher
             .metrics
-            .call_done(via.as_str(), self.target, self.outcome, took);
-        tracing::debug!(call_id = %id, via = via.as_str(), target = self.target, outcome = self.outcome, ?took, "call");
+            .call_done(via.as_str(), target, outcome, took);
+        tracing::debug!(call_id = %id, via = via.as_str(), target, outcome, ?took, "call over");
     }
 }
