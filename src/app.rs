@@ -11,7 +11,7 @@ use crate::config::{Config, Route, RouteTarget};
 use crate::context::Context;
 use crate::observe::{LinkStates, Metrics};
 use crate::router::{Dispatcher, Table};
-use crate::target::{Target, WorkerTarget, Workers};
+use crate::target::{HttpTarget, Target, WorkerTarget, Workers, http_client};
 
 /// A daemon whose sockets are bound and whose parts are wired, but which does nothing yet.
 pub struct App {
@@ -29,6 +29,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The system gives no HTTP client.
+    #[error("cannot set up HTTP for the routes to HTTP services: {0}")]
+    HttpClient(#[from] reqwest::Error),
 }
 
 impl App {
@@ -56,7 +59,7 @@ impl App {
             stop: CancellationToken::new(),
             config,
         };
-        let targets = Targets::connect(&context);
+        let targets = Targets::connect(&context)?;
         let mut table = Table::default();
         for route in &context.config.routes {
             if let Some(target) = targets.of(route) {
@@ -84,21 +87,31 @@ impl App {
 
 /// What the targets of the routes are made from.
 struct Targets {
+    config: Arc<Config>,
+    http: reqwest::Client,
     worker: Arc<WorkerTarget>,
     _links: HashMap<Arc<str>, ()>,
 }
 
 impl Targets {
-    fn connect(context: &Context) -> Targets {
-        Targets {
+    fn connect(context: &Context) -> Result<Targets, StartError> {
+        Ok(Targets {
+            config: context.config.clone(),
+            http: http_client(&context.config.limits)?,
             worker: Arc::new(WorkerTarget::new(context.workers.clone())),
             _links: HashMap::new(),
-        }
+        })
     }
 
     fn of(&self, route: &Route) -> Option<Arc<dyn Target>> {
         match &route.target {
             RouteTarget::Worker => Some(self.worker.clone()),
+            RouteTarget::Http { url, verb } => Some(Arc::new(HttpTarget::new(
+                self.http.clone(),
+                url,
+                verb,
+                &self.config.limits,
+            ))),
             _ => None,
         }
     }

@@ -1,9 +1,11 @@
 //! Where calls go. One trait with one verb; one file per kind of target.
 
+mod http;
 mod worker;
 
 use futures_util::future::BoxFuture;
 
+pub use self::http::{HttpTarget, http_client};
 pub use self::worker::{WorkerTarget, Workers};
 
 use crate::call::{Call, Outcome};
