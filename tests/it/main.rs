@@ -1,0 +1,9 @@
+//! The end-to-end tests, on real brokers. This list is their table of contents.
+
+// The lints' exemption for tests ends at helper functions; and a task of a test needs no tracker,
+// because it ends with the test's runtime.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod support;
+
+mod brokers;

@@ -1,0 +1,78 @@
+//! What the tests stand on: real brokers and callway as child processes, and small clients.
+//!
+//! Everything waits for events and has a deadline; everything that was started ends on drop.
+
+mod amqp;
+mod http;
+mod mosquitto;
+mod mqtt;
+mod process;
+mod rabbit;
+mod ws;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+#[allow(unused_imports)]
+pub use self::amqp::{Amqp, AmqpReply, header, headers};
+#[allow(unused_imports)]
+pub use self::http::{Http, HttpReply};
+pub use self::mosquitto::Mosquitto;
+pub use self::mqtt::{Message, Mqtt, Version};
+pub use self::rabbit::Rabbit;
+#[allow(unused_imports)]
+pub use self::ws::Ws;
+
+/// No single wait of a test is longer. Generous, because the machine may be busy; a test that
+/// passes never waits for it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until a condition holds; fails the test with the condition's text if it never does.
+#[macro_export]
+macro_rules! eventually {
+    ($condition:expr) => {
+        $crate::eventually!($condition, within $crate::support::PATIENCE)
+    };
+    ($condition:expr, within $patience:expr) => {{
+        let end = tokio::time::Instant::now() + $patience;
+        while !$condition {
+            assert!(
+                tokio::time::Instant::now() < end,
+                "never came true: {}",
+                stringify!($condition)
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }};
+}
+
+/// A port that nobody listens on. Below the range from which the system takes ports for outgoing
+/// connections, so that a broker finds its port free again when it restarts.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(97);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 11_000 + (start.wrapping_add(step) % 20_000) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Waits until something accepts connections on a local port; `log` is shown if nothing does.
+async fn wait_for_port(port: u16, patience: Duration, log: &Path) {
+    let connected = tokio::time::timeout(patience, async {
+        while tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_err()
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    if connected.await.is_err() {
+        let log = std::fs::read_to_string(log).unwrap_or_default();
+        panic!("nothing listens on port {port} after {patience:?}; its log:\n{log}");
+    }
+}
