@@ -15,6 +15,8 @@ pub mod config;
 pub mod app;
 pub mod context;
 
+pub mod dialect;
+
 pub mod call;
 
 pub mod auth;

@@ -251,6 +251,12 @@ impl Fault {
         self
     }
 
+    /// Refines the HTTP status, where HTTP has a more exact one than the kind's own.
+    pub fn with_http_status(mut self, status: u16) -> Fault {
+        self.status = Some(status);
+        self
+    }
+
     /// Marks that the request may have been carried out although it failed.
     pub fn handed_over(mut self) -> Fault {
         self.handed_over = true;

@@ -159,7 +159,7 @@ fn headers(call: &Call) -> HeaderMap {
     add("prefer", &format!("wait={left}"));
     add("callway-deadline", &call.deadline.unix_ms().to_string());
     add("callway-call-id", &call.id.to_string());
-    add("callway-hops", &(call.hops + 1).to_string());
+    add("callway-hops", &call.hops.saturating_add(1).to_string());
     if let Some(traceparent) = &call.traceparent {
         add("traceparent", traceparent);
     }

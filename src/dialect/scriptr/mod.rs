@@ -1,0 +1,19 @@
+//! scriptr.io's shapes without I/O: a WebSocket whose path holds the token, and an HTTP form.
+//!
+//! `docs/wire-scriptr.md` describes both. Channels (`Publish`, `Subscribe`) are refused politely.
+
+mod failure;
+mod rest;
+mod wire;
+
+pub use self::rest::Rest;
+
+use crate::config::ScriptrOptions;
+
+/// The name in the routing table of a script that a client names by its path. One leading slash
+/// and doubled ones are forgiven, as clients write them.
+fn routed(options: &ScriptrOptions, script: &str) -> String {
+    options
+        .methods
+        .with_wildcard(script.trim_start_matches('/'))
+}
