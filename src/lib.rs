@@ -28,3 +28,5 @@ pub mod target;
 pub mod link;
 
 pub mod observe;
+
+pub mod client;

@@ -36,6 +36,11 @@ impl CallId {
     pub fn new() -> CallId {
         CallId(Uuid::now_v7())
     }
+
+    /// The id that a daemon wrote into a fault.
+    pub fn parse(text: &str) -> Option<CallId> {
+        Uuid::try_parse(text).ok().map(CallId)
+    }
 }
 
 impl Default for CallId {

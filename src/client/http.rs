@@ -1,0 +1,104 @@
+//! One call as one HTTP request.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Client;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use url::Url;
+
+use super::{Request, Trust, fault, ws};
+use crate::auth::Secret;
+use crate::call::{Fault, Kind, Payload};
+
+/// What stays as it is in a segment of a path (RFC 3986 §3.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+/// Answers are nested no deeper than this.
+const DEPTH: usize = 1000;
+
+/// `POST <url>/<method>` with the params as body.
+pub(super) async fn call(
+    url: &Url,
+    token: Option<&Secret>,
+    trust: &Trust,
+    request: &Request,
+) -> Result<Payload, Fault> {
+    let client = Client::builder()
+        .tls_backend_preconfigured((*trust.config()).clone())
+        .user_agent(concat!("callway/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .tcp_nodelay(true)
+        .build()
+        .map_err(|error| Fault::new(Kind::Internal, error.to_string()))?;
+    let mut post = client
+        .post(of_method(url, &request.method))
+        .header(CONTENT_TYPE, request.params.content_type())
+        .header(ACCEPT, "application/json")
+        // Whole seconds, so this never bounds sooner than the caller asked for.
+        .header(
+            "prefer",
+            format!("wait={}", request.timeout.as_millis().div_ceil(1000)),
+        )
+        .body(request.params.bytes().clone());
+    if let Some(token) = token {
+        post = post.header(AUTHORIZATION, ws::bearer(token)?);
+    }
+    let lost = |error: reqwest::Error| {
+        let message = format!("cannot reach {}: {}", ws::shown(url), cause(&error));
+        Fault::new(Kind::Unavailable, message)
+    };
+    let response = post.send().await.map_err(lost)?;
+    let status = response.status();
+    let content_type = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let body = response.bytes().await.map_err(lost)?;
+    if !status.is_success() {
+        return Err(fault::from_http(status.as_u16(), &body));
+    }
+    let mut payload = Payload::from_body(body, content_type.as_deref());
+    payload.check(DEPTH)?;
+    Ok(payload)
+}
+
+/// The URL of a method below an endpoint.
+fn of_method(endpoint: &Url, method: &str) -> Url {
+    let mut url = endpoint.clone();
+    let mut path = url.path().trim_end_matches('/').to_owned();
+    for segment in method.split('/') {
+        path.push('/');
+        path.extend(utf8_percent_encode(segment, SEGMENT));
+    }
+    url.set_path(&path);
+    url
+}
+
+/// The innermost cause, which says most and never the URL.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_becomes_a_path() {
+        let of =
+            |base: &str, method: &str| of_method(&Url::parse(base).unwrap(), method).to_string();
+        assert_eq!(of("http://h/api/", "a/b"), "http://h/api/a/b");
+        assert_eq!(
+            of("http://h?x=1", "blög%2F 1/?"),
+            "http://h/bl%C3%B6g%252F%201/%3F?x=1"
+        );
+    }
+}

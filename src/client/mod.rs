@@ -1,0 +1,57 @@
+//! The caller's side: makes one call over any transport, and holds a worker's WebSocket session.
+//! Used by the commands `call` and `serve`.
+
+mod address;
+mod fault;
+mod http;
+mod trust;
+mod ws;
+
+use std::time::Duration;
+
+use crate::auth::Secret;
+use crate::call::{Fault, Kind, Payload};
+
+pub use self::address::{Address, AddressError};
+pub use self::trust::Trust;
+pub use self::ws::{Frame, Socket};
+
+/// How much longer than the call's own timeout a client waits: the daemon's fault, which has the
+/// call id, is worth more than the client's own.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// One call to make.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// JSON text.
+    pub params: Payload,
+    /// How long it may take, connecting included.
+    pub timeout: Duration,
+}
+
+/// Makes one call. Never waits much longer than its timeout.
+pub async fn call(
+    address: &Address,
+    token: Option<&Secret>,
+    trust: &Trust,
+    request: &Request,
+) -> Result<Payload, Fault> {
+    let outcome = async {
+        match address {
+            Address::Ws(url) => ws::call(url, token, trust, request).await,
+            Address::Http(url) => http::call(url, token, trust, request).await,
+        }
+    };
+    match tokio::time::timeout(request.timeout + GRACE, outcome).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Fault::new(
+            Kind::Timeout,
+            format!(
+                "no answer within {:?}; whether the call was carried out is unknown",
+                request.timeout
+            ),
+        )),
+    }
+}
