@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -11,7 +13,11 @@ use crate::config::{Config, Route, RouteTarget};
 use crate::context::Context;
 use crate::observe::{LinkStates, Metrics};
 use crate::router::{Dispatcher, Table};
+use crate::systemd::Supervisor;
 use crate::target::{HttpTarget, Target, WorkerTarget, Workers, http_client};
+
+/// How long what ends may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A daemon whose sockets are bound and whose parts are wired, but which does nothing yet.
 pub struct App {
@@ -55,6 +61,7 @@ impl App {
             links: Arc::new(LinkStates::new(metrics.clone())),
             metrics,
             tasks: TaskTracker::new(),
+            background: TaskTracker::new(),
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
             config,
@@ -72,16 +79,37 @@ impl App {
 
     /// Serves until `shutdown` is cancelled, then drains within `limits.drain`.
     pub async fn run(self, shutdown: CancellationToken) {
-        shutdown.cancelled().await;
-        self.context.dispatcher.drain();
-        self.context.drain.cancel();
-        self.context.tasks.close();
-        let drained =
-            tokio::time::timeout(self.context.config.limits.drain, self.context.tasks.wait());
-        if drained.await.is_err() {
-            tracing::warn!("the drain took too long, calls are cut off");
+        let supervisor = Supervisor::new(&self.context);
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = supervisor.tell() => {}
         }
-        self.context.stop.cancel();
+        supervisor.stopping();
+        self.drain().await;
+    }
+
+    /// Lets nobody in any more, waits for what is under way, then ends the rest.
+    async fn drain(self) {
+        let context = self.context;
+        context.dispatcher.drain();
+        context.drain.cancel();
+        context.tasks.close();
+        context.background.close();
+        let limit = context.config.limits.drain;
+        if timeout(limit, context.tasks.wait()).await.is_err() {
+            tracing::warn!("the drain took too long, calls are cut off");
+            context.dispatcher.cut_off();
+            // Time to say so to those who wait; nobody gets it who does not read.
+            timeout(FAREWELL, context.tasks.wait()).await.ok();
+        }
+        context.stop.cancel();
+        let ended = timeout(FAREWELL, async {
+            context.tasks.wait().await;
+            context.background.wait().await;
+        });
+        if ended.await.is_err() {
+            tracing::warn!("not everything ended in time");
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use crate::observe::{LinkStates, Metrics};
 use crate::router::Dispatcher;
 use crate::target::Workers;
 
-/// Cloned into every task. Spawn only through [`Context::tasks`], so that shutdown can wait.
+/// Cloned into every task. Spawn only through [`Context::tasks`] or [`Context::background`], so that
+/// shutdown can wait.
 #[derive(Clone)]
 pub struct Context {
     /// The validated configuration.
@@ -26,8 +27,12 @@ pub struct Context {
     pub links: Arc<LinkStates>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Every task of the process.
+    /// The tasks that a drain waits for: client connections and deliveries being answered.
+    /// They finish what they have once `drain` is cancelled.
     pub tasks: TaskTracker,
+    /// The tasks that the others need until their last call is answered: links, script hosts, the
+    /// administration interface. They end once `stop` is cancelled, what is queued sent first.
+    pub background: TaskTracker,
     /// Cancelled when callers are no longer let in: listeners stop accepting, sessions finish
     /// the calls they have and close with 1001.
     pub drain: CancellationToken,

@@ -14,6 +14,8 @@ pub mod config;
 
 pub mod app;
 pub mod context;
+pub mod signal;
+mod systemd;
 
 pub mod dialect;
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
+use tokio_util::sync::CancellationToken;
 
 use super::name;
 use super::pattern::Captures;
@@ -25,6 +26,7 @@ pub struct Dispatcher {
     metrics: Arc<Metrics>,
     in_flight: AtomicUsize,
     draining: AtomicBool,
+    cut_off: CancellationToken,
 }
 
 impl Dispatcher {
@@ -36,6 +38,7 @@ impl Dispatcher {
             metrics,
             in_flight: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            cut_off: CancellationToken::new(),
         }
     }
 
@@ -47,6 +50,22 @@ impl Dispatcher {
     /// From now on every new call is refused with `shutting_down`; calls under way go on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the calls that are still under way with `shutting_down`: a drain has its limit.
+    pub fn cut_off(&self) {
+        self.cut_off.cancel();
+    }
+
+    /// Goes the way of a call as far as its target, which shows that calls can be taken. What the
+    /// watchdog lives on.
+    pub async fn probe(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let table = self.table.load_full();
+        // The pause lets the runtime take up other work, as a call's wait for its target does.
+        tokio::task::yield_now().await;
+        table.find("callway.probe");
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// How many calls are under way.
@@ -111,16 +130,17 @@ impl Dispatcher {
         if deadline.passed() {
             return Err(timed_out());
         }
-        match tokio::time::timeout_at(deadline.instant(), self.enter_and_run(call, row)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(timed_out()),
+        let run = tokio::time::timeout_at(deadline.instant(), self.enter_and_run(call, row));
+        tokio::select! {
+            biased;
+            outcome = run => outcome.unwrap_or_else(|_elapsed| Err(timed_out())),
+            () = self.cut_off.cancelled() => Err(shutting_down("callway ended before there was a reply")),
         }
     }
 
     fn check_limits(&self, call: &Call, row: &Row) -> Result<(), Fault> {
         if self.draining.load(Ordering::Relaxed) {
-            return Err(Fault::new(Kind::ShuttingDown, "callway is shutting down")
-                .with_retry_after(Duration::from_secs(1)));
+            return Err(shutting_down("callway is shutting down"));
         }
         if self.in_flight.load(Ordering::Relaxed) > self.limits.in_flight {
             self.metrics.limit_reached("in_flight");
@@ -227,6 +247,10 @@ fn forbidden(method: &str) -> Fault {
         Kind::Forbidden,
         format!("no grant of this token allows to call {method:?}; add it to the token's `call`"),
     )
+}
+
+fn shutting_down(message: &'static str) -> Fault {
+    Fault::new(Kind::ShuttingDown, message).with_retry_after(Duration::from_secs(1))
 }
 
 fn timed_out() -> Fault {
