@@ -9,8 +9,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
+use crate::call::Fault;
 use crate::config::{Config, Route, RouteTarget};
 use crate::context::Context;
+use crate::ingress::Admin;
 use crate::observe::{LinkStates, Metrics};
 use crate::router::{Dispatcher, Table};
 use crate::systemd::Supervisor;
@@ -22,6 +24,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// A daemon whose sockets are bound and whose parts are wired, but which does nothing yet.
 pub struct App {
     context: Context,
+    admin: Option<Admin>,
 }
 
 /// Why a daemon could not be built.
@@ -37,13 +40,17 @@ pub enum StartError {
     },
     /// The system gives no HTTP client.
     #[error("cannot set up HTTP for the routes to HTTP services: {0}")]
-    HttpClient(#[from] reqwest::Error),
+    HttpClient(#[from] Fault),
 }
 
 impl App {
     /// Binds the listeners and wires the parts. Brokers are not waited for.
     pub async fn build(config: Config) -> Result<App, StartError> {
         let config = Arc::new(config);
+        let admin = config.admin.address.map(|address| {
+            Admin::bind(address).map_err(|source| StartError::Bind { address, source })
+        });
+        let admin = admin.transpose()?;
         let metrics = Arc::new(Metrics::new());
         let failures = config.limits.auth_failures;
         let auth = Authenticator::new(
@@ -74,11 +81,19 @@ impl App {
             }
         }
         context.dispatcher.replace_table(table);
-        Ok(App { context })
+        Ok(App { context, admin })
+    }
+
+    /// Where `/healthz`, `/readyz` and `/metrics` will be answered.
+    pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
     }
 
     /// Serves until `shutdown` is cancelled, then drains within `limits.drain`.
-    pub async fn run(self, shutdown: CancellationToken) {
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        if let Some(admin) = self.admin.take() {
+            admin.serve(&self.context);
+        }
         let supervisor = Supervisor::new(&self.context);
         tokio::select! {
             () = shutdown.cancelled() => {}

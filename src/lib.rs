@@ -17,6 +17,8 @@ pub mod context;
 pub mod signal;
 mod systemd;
 
+pub mod ingress;
+
 pub mod dialect;
 
 pub mod call;

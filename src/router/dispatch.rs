@@ -82,12 +82,9 @@ impl Dispatcher {
         )
     }
 
-    /// Whether the row that takes this name may be called by HTTP GET.
-    pub fn allows_get(&self, name: &str) -> bool {
-        self.table
-            .load()
-            .find(name)
-            .is_some_and(|row| row.route.get)
+    /// Whether the row that takes this name, if there is one, may be called by HTTP GET.
+    pub fn allows_get(&self, name: &str) -> Option<bool> {
+        self.table.load().find(name).map(|row| row.route.get)
     }
 
     /// Takes one call to its outcome. Dropping the future cancels the call.

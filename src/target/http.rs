@@ -1,7 +1,5 @@
 //! An HTTP service that answers calls: one request each, its 2xx body is the result.
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -12,6 +10,7 @@ use url::{Origin, Url};
 
 use super::Target;
 use crate::call::{Call, Fault, Form, Kind, Outcome, Payload, Reply};
+use crate::client::Trust;
 use crate::config::Limits;
 use crate::router::{Captures, Place, Template};
 
@@ -20,19 +19,9 @@ const IDLE_PER_HOST: usize = 256;
 
 /// The client that all HTTP targets share: pooled connections, no redirects, no proxy, and the
 /// system's certificate authorities.
-pub fn http_client(limits: &Limits) -> Result<Client, reqwest::Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    // A system without any authorities can still call plain services; TLS then fails by itself.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut builder = Client::builder();
-    if let Ok(tls) =
-        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
-    {
-        let tls = tls.with_root_certificates(roots).with_no_client_auth();
-        builder = builder.tls_backend_preconfigured(tls);
-    }
-    builder
+pub fn http_client(limits: &Limits) -> Result<Client, Fault> {
+    Client::builder()
+        .tls_backend_preconfigured((*Trust::load(None)?.config()).clone())
         .user_agent(concat!("callway/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
@@ -40,6 +29,7 @@ pub fn http_client(limits: &Limits) -> Result<Client, reqwest::Error> {
         .connect_timeout(limits.handshake)
         .pool_max_idle_per_host(IDLE_PER_HOST)
         .build()
+        .map_err(|error| Fault::new(Kind::Internal, error.to_string()))
 }
 
 /// Calls go to one URL, whose path and query may hold captures.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::query;
-use crate::call::{Call, Fault, HttpParts, Outcome, Payload, ScriptResponse};
+use crate::call::{CallId, Fault, HttpParts, Outcome, Payload, ScriptResponse};
 
 /// Header fields that carry credentials and are shown to nobody.
 const CREDENTIALS: [&str; 4] = [
@@ -173,8 +173,14 @@ pub trait HttpDialect: Send + Sync {
     /// The verbs it takes, as `Allow` and CORS list them.
     fn verbs(&self) -> &'static str;
 
+    /// The answer to a request that asks for no call: a verb that is not taken, `OPTIONS`.
+    fn without_call(&self, head: &Head) -> Option<Answer>;
+
     /// Whether this request may only be carried out on a route with `get = true`.
     fn needs_get_route(&self, head: &Head) -> bool;
+
+    /// The verbs of a method whose route has no `get = true`, for `Allow`.
+    fn verbs_without_get(&self) -> &'static str;
 
     /// Whether the credential may stand in the body, which must then be read before it is known
     /// who calls.
@@ -183,8 +189,8 @@ pub trait HttpDialect: Send + Sync {
     /// The call that a request asks for.
     fn read(&self, head: &Head, body: Bytes) -> Result<Request, Fault>;
 
-    /// The answer to a request that came to an outcome; `call` is the one that was made of it.
-    fn answer(&self, call: &Call, outcome: Outcome) -> Answer;
+    /// The answer to a request whose call, of this id, came to an outcome.
+    fn answer(&self, head: &Head, id: CallId, outcome: Outcome) -> Answer;
 
     /// The answer to a request that did not become a call.
     fn refuse(&self, fault: &Fault) -> Answer;

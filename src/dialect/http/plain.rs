@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::message::{Answer, Head, HttpDialect, Request};
 use super::path::method_name;
 use super::query::Query;
-use crate::call::{Call, Fault, Kind, Outcome, Payload};
+use crate::call::{CallId, Fault, Kind, Outcome, Payload};
 
 /// `POST /<method>`, and `GET /<method>?…` where the route allows it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +15,25 @@ pub struct Plain;
 impl HttpDialect for Plain {
     fn verbs(&self) -> &'static str {
         "GET, HEAD, POST, OPTIONS"
+    }
+
+    fn verbs_without_get(&self) -> &'static str {
+        "POST, OPTIONS"
+    }
+
+    fn without_call(&self, head: &Head) -> Option<Answer> {
+        match head.verb.as_str() {
+            "GET" | "HEAD" | "POST" => None,
+            "OPTIONS" => Some(Answer::empty(204).with("allow", self.verbs())),
+            _ => {
+                let fault = Fault::new(
+                    Kind::InvalidRequest,
+                    "a method is called by POST, or by GET where its route has `get = true`",
+                );
+                let answer = problem(&fault.with_http_status(405));
+                Some(answer.with("allow", self.verbs()))
+            }
+        }
     }
 
     fn needs_get_route(&self, head: &Head) -> bool {
@@ -43,7 +62,7 @@ impl HttpDialect for Plain {
         })
     }
 
-    fn answer(&self, call: &Call, outcome: Outcome) -> Answer {
+    fn answer(&self, head: &Head, _id: CallId, outcome: Outcome) -> Answer {
         let answer = match outcome {
             Ok(reply) => match reply.script.and_then(|script| script.response) {
                 Some(response) => Answer::of_script(&response),
@@ -55,11 +74,7 @@ impl HttpDialect for Plain {
             },
             Err(fault) => problem(&fault),
         };
-        let got = call
-            .http
-            .as_ref()
-            .is_some_and(|parts| matches!(parts.verb.as_str(), "GET" | "HEAD"));
-        if got && answer.header("cache-control").is_none() {
+        if head.is_get() && answer.header("cache-control").is_none() {
             return answer.with("cache-control", "no-store");
         }
         answer

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::failure::Failure;
 use super::routed;
 use super::wire::{json, push_log};
-use crate::call::{Call, CallId, Fault, Kind, Outcome, Payload, Reply};
+use crate::call::{CallId, Fault, Kind, Outcome, Payload, Reply};
 use crate::config::ScriptrOptions;
 use crate::dialect::http::{
     Answer, Head, HttpDialect, Query, Request, method_name, without_credentials,
@@ -32,6 +32,20 @@ impl HttpDialect for Rest {
         "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
     }
 
+    fn verbs_without_get(&self) -> &'static str {
+        self.verbs()
+    }
+
+    fn without_call(&self, head: &Head) -> Option<Answer> {
+        const VERBS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+        if VERBS.contains(&head.verb.as_str()) {
+            return None;
+        }
+        let fault = Fault::new(Kind::InvalidRequest, "no script is called with this verb");
+        let answer = self.refuse(&fault.with_http_status(405));
+        Some(answer.with("allow", self.verbs()))
+    }
+
     fn needs_get_route(&self, _head: &Head) -> bool {
         false
     }
@@ -50,11 +64,11 @@ impl HttpDialect for Rest {
         })
     }
 
-    fn answer(&self, call: &Call, outcome: Outcome) -> Answer {
+    fn answer(&self, _head: &Head, id: CallId, outcome: Outcome) -> Answer {
         match outcome {
             Ok(reply) => match reply.script.as_ref().and_then(|s| s.response.as_ref()) {
                 Some(response) => Answer::of_script(response),
-                None => success(call.id, &reply),
+                None => success(id, &reply),
             },
             Err(fault) => self.refuse(&fault),
         }
