@@ -68,11 +68,23 @@ impl Amqp {
 
     /// Publishes; properties as given.
     pub async fn publish(&self, exchange: &str, key: &str, body: &[u8], with: BasicProperties) {
+        let sent = self.try_publish(exchange, key, body, with);
+        sent.await.unwrap();
+    }
+
+    /// Publishes; an error if the broker is away.
+    pub async fn try_publish(
+        &self,
+        exchange: &str,
+        key: &str,
+        body: &[u8],
+        with: BasicProperties,
+    ) -> lapin::Result<()> {
         let options = BasicPublishOptions::default();
         let sent = self
             .channel
             .basic_publish(exchange.into(), key.into(), options, body, with);
-        sent.await.unwrap();
+        sent.await.map(drop)
     }
 
     /// Calls a method through a queue of calls: names it in the header `method`, awaits the reply.

@@ -3,6 +3,7 @@
 //! Everything waits for events and has a deadline; everything that was started ends on drop.
 
 mod amqp;
+mod daemon;
 mod http;
 mod mosquitto;
 mod mqtt;
@@ -14,14 +15,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+pub use self::amqp::{Amqp, headers};
 #[allow(unused_imports)]
-pub use self::amqp::{Amqp, AmqpReply, header, headers};
-#[allow(unused_imports)]
-pub use self::http::{Http, HttpReply};
+pub use self::daemon::{Daemon, POWERLESS, Setup, TOKEN};
+pub use self::http::Http;
 pub use self::mosquitto::Mosquitto;
 pub use self::mqtt::{Message, Mqtt, Version};
 pub use self::rabbit::Rabbit;
-#[allow(unused_imports)]
 pub use self::ws::Ws;
 
 /// No single wait of a test is longer. Generous, because the machine may be busy; a test that

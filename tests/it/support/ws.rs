@@ -80,9 +80,14 @@ impl Ws {
     }
 
     async fn read(&mut self) -> Value {
+        let next = tokio::time::timeout(PATIENCE, self.next_ever()).await;
+        next.expect("no message came")
+    }
+
+    /// The next JSON text, whenever it comes.
+    pub async fn next_ever(&mut self) -> Value {
         loop {
-            let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
-            match next.expect("no message came").expect("closed").unwrap() {
+            match self.socket.next().await.expect("closed").unwrap() {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),
                 Message::Close(frame) => panic!("closed: {frame:?}"),
                 _ => {}
