@@ -20,7 +20,7 @@ use crate::dialect::http::{
 pub(super) type Response = hyper::Response<Full<Bytes>>;
 
 /// What the listener knows about a request.
-pub(super) struct Door<'a> {
+pub(super) struct Exchange<'a> {
     pub(super) context: &'a Context,
     pub(super) dialect: &'a dyn HttpDialect,
     /// The path below the endpoint, without a leading slash.
@@ -33,7 +33,7 @@ pub(super) struct Door<'a> {
     pub(super) anonymous: Option<&'a str>,
 }
 
-impl Door<'_> {
+impl Exchange<'_> {
     /// Serves one request. A client that goes away drops this, which cancels the call.
     pub(super) async fn serve(&self, request: hyper::Request<Incoming>) -> Response {
         let (parts, body) = request.into_parts();

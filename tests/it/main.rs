@@ -6,5 +6,9 @@
 
 mod support;
 
+mod admin;
 mod brokers;
+mod http;
+mod http_target;
 mod matrix;
+mod scriptr;

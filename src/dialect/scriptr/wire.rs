@@ -15,6 +15,9 @@ use crate::call::{Fault, Kind, Payload, Reply};
 /// The commands that are not scripts. One client library has the typing error; it is accepted.
 const CHANNEL_COMMANDS: [&str; 4] = ["Publish", "Subscribe", "Unsubscribe", "Unscubscribe"];
 
+/// Bytes of a client's id. Replies that wait for their turn hold it, so it has a bound.
+const LONGEST_ID: usize = 255;
+
 #[derive(Deserialize)]
 struct Frame<'a> {
     #[serde(borrow)]
@@ -56,10 +59,13 @@ pub fn read(frame: &Bytes) -> Asked {
     };
     let client_id = match parsed.id {
         Value::Null => None,
-        Value::String(id) => Some(id),
+        Value::String(id) if id.len() <= LONGEST_ID => Some(id),
         Value::Number(id) => Some(id.to_string()),
         _ => {
-            let fault = Fault::new(Kind::InvalidRequest, "the id must be a string or a number");
+            let fault = Fault::new(
+                Kind::InvalidRequest,
+                "the id must be a number or a short string",
+            );
             return Asked {
                 client_id: None,
                 what: Err(Failure::of(&fault)),
@@ -95,19 +101,19 @@ fn not_a_call(error: &serde_json::Error) -> Fault {
     Fault::new(Kind::ParseError, format!("not JSON: {error}"))
 }
 
-/// One client's session: its id begins the id of every reply.
+/// What is said to one client, whose session id begins the id of every reply.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub struct Voice {
     id: String,
     legacy: bool,
 }
 
-impl Session {
-    /// A session with a random id of 8 hexadecimal digits. `legacy` adds the older reply shape,
+impl Voice {
+    /// With a random session id of 8 hexadecimal digits. `legacy` adds the older reply shape,
     /// which the official Node.js client reads, beside the documented one.
-    pub fn new(legacy: bool) -> Session {
+    pub fn new(legacy: bool) -> Voice {
         let id = format!("{:08x}", Uuid::new_v4().as_fields().0);
-        Session { id, legacy }
+        Voice { id, legacy }
     }
 
     /// The first frame of a connection, for which clients wait.
@@ -255,7 +261,7 @@ mod tests {
 
     #[test]
     fn replies_have_the_documented_shape() {
-        let session = Session::new(false);
+        let session = Voice::new(false);
         assert_eq!(session.id.len(), 8);
         assert_eq!(
             parsed(&session.greeting()),
@@ -294,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_legacy_shape_is_a_superset() {
-        let session = Session::new(true);
+        let session = Voice::new(true);
         let reply = Reply::new(Payload::json("5"));
         let frame = parsed(&session.success(Some("1"), &reply));
         assert_eq!(frame["result"], 5);

@@ -80,6 +80,11 @@ impl Setup {
         }
     }
 
+    /// Where its listener will be.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Adds tables to the configuration.
     pub fn config(mut self, toml: &str) -> Setup {
         self.config.push_str(toml);

@@ -9,6 +9,7 @@ mod mosquitto;
 mod mqtt;
 mod process;
 mod rabbit;
+mod service;
 mod ws;
 
 use std::path::Path;
@@ -18,10 +19,11 @@ use std::time::Duration;
 pub use self::amqp::{Amqp, headers};
 #[allow(unused_imports)]
 pub use self::daemon::{Daemon, POWERLESS, Setup, TOKEN};
-pub use self::http::Http;
+pub use self::http::{Http, HttpReply};
 pub use self::mosquitto::Mosquitto;
 pub use self::mqtt::{Message, Mqtt, Version};
 pub use self::rabbit::Rabbit;
+pub use self::service::Service;
 pub use self::ws::Ws;
 
 /// No single wait of a test is longer. Generous, because the machine may be busy; a test that
