@@ -18,7 +18,7 @@ use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::http::respond;
+use super::http;
 use crate::context::Context;
 use crate::dialect::http::Answer;
 use crate::observe;
@@ -109,7 +109,7 @@ async fn talk(stream: TcpStream, page: Arc<Page>) {
             request.uri().path(),
             host_of(&request).as_deref(),
         );
-        async { Ok::<hyper::Response<Full<Bytes>>, Infallible>(respond(answer)) }
+        async { Ok::<hyper::Response<Full<Bytes>>, Infallible>(http::write(answer)) }
     });
     let talking = http1::Builder::new()
         .timer(TokioTimer::new())

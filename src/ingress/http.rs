@@ -14,6 +14,7 @@ use crate::call::{Call, CallId, Deadline, Fault, Kind, Via};
 use crate::context::Context;
 use crate::dialect::http::{
     Answer, Head, HttpDialect, Query, Request, Terms, allow_origin, is_preflight, preflight,
+    problem,
 };
 
 /// A response whose length is known before it is sent.
@@ -39,7 +40,7 @@ impl Exchange<'_> {
         let (parts, body) = request.into_parts();
         let head = head_of(&parts, self.path);
         if is_preflight(&head) {
-            return respond(preflight(&head, self.dialect.verbs(), self.origins));
+            return write(preflight(&head, self.dialect.verbs(), self.origins));
         }
         let terms = Terms::of(&head, self.context.config.limits.max_timeout);
         let waits = parts.headers.contains_key(EXPECT);
@@ -47,7 +48,7 @@ impl Exchange<'_> {
             Ok(answer) => terms.tell(answer),
             Err(answer) => answer,
         };
-        respond(allow_origin(answer, head.header("origin"), self.origins))
+        write(allow_origin(answer, head.header("origin"), self.origins))
     }
 
     /// The answer of a call, or of a request that did not become one.
@@ -184,8 +185,13 @@ fn credentials(head: &Head) -> Vec<Secret> {
         .collect()
 }
 
+/// The response to a request that is refused before its dialect is known.
+pub(super) fn refuse(fault: &Fault) -> Response {
+    write(problem(fault))
+}
+
 /// Writes an answer. A header field that is none, which only a script can make, is left out.
-pub(super) fn respond(answer: Answer) -> Response {
+pub(super) fn write(answer: Answer) -> Response {
     let mut response = hyper::Response::new(Full::new(answer.body));
     *response.status_mut() = hyper::StatusCode::from_u16(answer.status)
         .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);

@@ -85,10 +85,12 @@ impl HttpTarget {
         if !status.is_success() {
             return Err(refused(status, &payload));
         }
-        checked.map_err(|fault| {
-            let message = format!("the service's answer is not fit to travel: {fault}");
-            Fault::new(Kind::TargetError, message)
-                .with_data(&serde_json::json!({ "status": status.as_u16() }))
+        checked.map_err(|_defect| {
+            Fault::new(
+                Kind::TargetError,
+                "the service's answer is not the JSON it claims to be",
+            )
+            .with_data(&serde_json::json!({ "status": status.as_u16() }))
         })?;
         Ok(Reply::new(payload))
     }
