@@ -1,6 +1,7 @@
 //! Supervised connections to brokers: a cloneable handle, a bounded queue, one task that owns the
 //! connection.
 
+pub mod amqp;
 mod backoff;
 
 pub use self::backoff::Backoff;

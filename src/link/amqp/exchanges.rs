@@ -1,0 +1,155 @@
+//! The exchanges that routes name: checked or declared one by one, so that a wrong one is the
+//! trouble of its own rows alone.
+
+use std::time::{Duration, Instant};
+
+use lapin::ExchangeKind;
+use lapin::options::ExchangeDeclareOptions;
+use lapin::types::FieldTable;
+use parking_lot::Mutex;
+
+use super::connect::{Open, answer};
+use super::message::short;
+use crate::call::Fault;
+
+/// Between two looks at an exchange that is not as it should be.
+pub(super) const RECHECK: Duration = Duration::from_secs(10);
+/// How long an exchange is left alone after the broker closed a channel because of it.
+const QUARANTINE: Duration = Duration::from_secs(60);
+
+/// An exchange that a route names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// Its name.
+    pub name: String,
+    /// Declare it (durable) with this type instead of checking that it is there.
+    pub declare: Option<&'static str>,
+}
+
+struct Known {
+    exchange: Exchange,
+    trouble: Option<Trouble>,
+}
+
+struct Trouble {
+    why: String,
+    until: Option<Instant>,
+}
+
+/// What is known about each exchange.
+pub(super) struct Exchanges(Mutex<Vec<Known>>);
+
+impl Exchanges {
+    /// These, all taken to be in order until they were looked at. The default exchange always is.
+    pub fn new(exchanges: Vec<Exchange>) -> Exchanges {
+        let mut known: Vec<Known> = Vec::new();
+        for exchange in exchanges {
+            let same = |k: &&mut Known| k.exchange.name == exchange.name;
+            match known.iter_mut().find(same) {
+                Some(known) => {
+                    known.exchange.declare = known.exchange.declare.or(exchange.declare);
+                }
+                None if exchange.name.is_empty() => {}
+                None => known.push(Known {
+                    exchange,
+                    trouble: None,
+                }),
+            }
+        }
+        Exchanges(Mutex::new(known))
+    }
+
+    /// `unavailable` if the exchange is known not to work.
+    pub fn usable(&self, name: &str) -> Result<(), Fault> {
+        if name.is_empty() {
+            return Ok(());
+        }
+        let known = self.0.lock();
+        let trouble = known
+            .iter()
+            .find(|known| known.exchange.name == name)
+            .and_then(|known| known.trouble.as_ref());
+        match trouble {
+            None => Ok(()),
+            Some(trouble) => Err(Fault::unavailable(
+                "exchange",
+                format!("exchange {name:?} cannot be used: {}", trouble.why),
+            )
+            .with_retry_after(RECHECK)),
+        }
+    }
+
+    /// Whether any exchange is in trouble, and so should be looked at again.
+    pub fn any_trouble(&self) -> bool {
+        self.0.lock().iter().any(|known| known.trouble.is_some())
+    }
+
+    /// Looks at every exchange, or only at those in trouble. A look that fails closes its channel,
+    /// so each has one of its own.
+    pub async fn look(&self, open: &Open, only_troubled: bool) {
+        let now = Instant::now();
+        let names: Vec<Exchange> = {
+            let known = self.0.lock();
+            let due = |known: &&Known| match &known.trouble {
+                None => !only_troubled,
+                Some(trouble) => trouble.until.is_none_or(|until| until <= now),
+            };
+            let due = known.iter().filter(due);
+            due.map(|known| known.exchange.clone()).collect()
+        };
+        for exchange in names {
+            let found = look_at(open, &exchange).await;
+            let trouble = found.err().map(|why| Trouble { why, until: None });
+            self.set(&exchange.name, trouble);
+        }
+    }
+
+    /// The broker closed a channel with this text. If it names one of the exchanges, that one is
+    /// left alone for a while: another try would only close the next channel for everybody.
+    pub fn blame(&self, text: &str) {
+        let names: Vec<String> = {
+            let known = self.0.lock();
+            let named = known.iter().map(|known| known.exchange.name.clone());
+            let quoted = |name: &String| text.contains(&format!("exchange '{name}'"));
+            named.filter(quoted).collect()
+        };
+        for name in names {
+            let trouble = Trouble {
+                why: text.to_owned(),
+                until: Some(Instant::now() + QUARANTINE),
+            };
+            self.set(&name, Some(trouble));
+        }
+    }
+
+    fn set(&self, name: &str, trouble: Option<Trouble>) {
+        let mut known = self.0.lock();
+        let Some(known) = known.iter_mut().find(|known| known.exchange.name == name) else {
+            return;
+        };
+        match (&known.trouble, &trouble) {
+            (None, Some(now)) => tracing::warn!(exchange = name, why = now.why, "exchange refused"),
+            (Some(_), None) => tracing::info!(exchange = name, "exchange usable again"),
+            _ => {}
+        }
+        known.trouble = trouble;
+    }
+}
+
+async fn look_at(open: &Open, exchange: &Exchange) -> Result<(), String> {
+    let channel = open.channel().await?;
+    let name = short(&exchange.name).ok_or("its name has more than 255 bytes")?;
+    let options = ExchangeDeclareOptions {
+        passive: exchange.declare.is_none(),
+        durable: true,
+        ..Default::default()
+    };
+    // A passive look does not compare the type.
+    let kind = match exchange.declare {
+        Some("direct") => ExchangeKind::Direct,
+        Some("fanout") => ExchangeKind::Fanout,
+        _ => ExchangeKind::Topic,
+    };
+    let asked = channel.exchange_declare(name, kind, options, FieldTable::default());
+    answer("declare", asked).await
+}

@@ -1,0 +1,127 @@
+//! The task that owns the sending connection of a bus: it connects, hands the connection to a
+//! session, and starts over when that ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::board::Role;
+use super::connect::{Server, open};
+use super::sending::{Sending, setup};
+use super::{Delivery, Outgoing, Shared, Standing, backoff};
+use crate::call::Deadline;
+use crate::config::AmqpBus;
+use crate::context::Context;
+use crate::observe::LinkState;
+
+/// A connection that lived this long was a good one: waits between tries start over.
+pub(super) const GOOD: Duration = Duration::from_secs(5);
+
+/// A message on its way out, and what its fate means.
+pub(super) struct Publish {
+    pub message: Outgoing,
+    pub purpose: Purpose,
+    pub deadline: Deadline,
+}
+
+/// Why a message is sent.
+pub(super) enum Purpose {
+    /// Somebody waits for the reply under this key.
+    Request(u128),
+    /// It settles a delivery.
+    Answer(Delivery),
+    /// It keeps a copy of a delivery.
+    Park(Delivery),
+}
+
+/// Owns the sending connection.
+pub(super) struct Publisher {
+    context: Context,
+    bus: Arc<AmqpBus>,
+    messages: mpsc::Receiver<Publish>,
+    /// Answers that wait for the next connection.
+    held: Vec<Publish>,
+    shared: Arc<Shared>,
+}
+
+impl Publisher {
+    pub fn new(
+        context: Context,
+        bus: Arc<AmqpBus>,
+        messages: mpsc::Receiver<Publish>,
+        shared: Arc<Shared>,
+    ) -> Publisher {
+        Publisher {
+            context,
+            bus,
+            messages,
+            held: Vec::new(),
+            shared,
+        }
+    }
+
+    /// Connects, serves and connects again until nothing is left to send.
+    pub async fn run(mut self) {
+        let mut backoff = backoff();
+        let (context, shared) = (self.context.clone(), self.shared.clone());
+        loop {
+            let started = Instant::now();
+            let ended = tokio::select! {
+                ended = self.session() => ended,
+                () = context.stop.cancelled() => return,
+            };
+            self.give_up_requests();
+            let Err(why) = ended else { return };
+            shared.board.set(Role::Send, LinkState::Down, &why);
+            if started.elapsed() > GOOD {
+                backoff.reset();
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next()) => {}
+                () = shared.drained(&context) => return,
+            }
+            shared.board.set(Role::Send, LinkState::Connecting, "");
+        }
+    }
+
+    /// One connection, from its first packet to its end; `Ok` once nothing is left to send.
+    async fn session(&mut self) -> Result<(), String> {
+        let server = Server::of(&self.bus);
+        let name = format!("callway {} sends", self.context.config.cluster.instance);
+        let (opened, events) = tokio::select! {
+            opened = open(&server, &name) => opened?,
+            () = self.shared.drained(&self.context) => return Ok(()),
+        };
+        let channels = setup(&opened).await?;
+        self.shared.exchanges.look(&opened, false).await;
+        self.shared.set_standing(Standing::Up);
+        self.shared.board.set(Role::Send, LinkState::Up, "");
+        let mut sending = Sending::new(opened, events, channels, self.shared.clone());
+        for publish in self.held.drain(..) {
+            sending.send(publish);
+        }
+        let ended = tokio::select! {
+            why = sending.run(&mut self.messages) => Err(why),
+            () = self.shared.drained(&self.context) => Ok(()),
+        };
+        if ended.is_ok() {
+            sending.close().await;
+        }
+        ended
+    }
+
+    /// The connection is gone. Requests that were not sent may be tried elsewhere, those that were
+    /// have an unknown fate, and answers wait for the next connection.
+    fn give_up_requests(&mut self) {
+        self.shared.set_standing(Standing::Down);
+        while let Ok(publish) = self.messages.try_recv() {
+            match publish.purpose {
+                Purpose::Request(key) => self.shared.fail(key, super::down()),
+                _ => self.held.push(publish),
+            }
+        }
+        self.shared.pending.clear();
+    }
+}
