@@ -10,13 +10,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::call::Fault;
-use crate::config::{Config, Route, RouteTarget};
+use crate::config::{AmqpBus, Bus, Config, Route, RouteTarget};
 use crate::context::Context;
-use crate::ingress::Admin;
+use crate::ingress::{Admin, amqp_bus};
+use crate::link::amqp::{AmqpLink, Exchange, MQTT};
 use crate::observe::{LinkStates, Metrics};
 use crate::router::{Dispatcher, Table};
 use crate::systemd::Supervisor;
-use crate::target::{HttpTarget, Target, WorkerTarget, Workers, http_client};
+use crate::target::{AmqpTarget, HttpTarget, Target, WorkerTarget, Workers, http_client};
 
 /// How long what ends may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -133,7 +134,7 @@ struct Targets {
     config: Arc<Config>,
     http: reqwest::Client,
     worker: Arc<WorkerTarget>,
-    _links: HashMap<Arc<str>, ()>,
+    amqp: HashMap<Arc<str>, AmqpLink>,
 }
 
 impl Targets {
@@ -142,7 +143,7 @@ impl Targets {
             config: context.config.clone(),
             http: http_client(&context.config.limits)?,
             worker: Arc::new(WorkerTarget::new(context.workers.clone())),
-            _links: HashMap::new(),
+            amqp: amqp_links(context),
         })
     }
 
@@ -155,7 +156,60 @@ impl Targets {
                 verb,
                 &self.config.limits,
             ))),
+            RouteTarget::Amqp {
+                bus,
+                exchange,
+                routing_key,
+                ..
+            } => {
+                let link = self.amqp.get(bus)?.clone();
+                let limits = &self.config.limits;
+                Some(Arc::new(AmqpTarget::new(
+                    link,
+                    exchange,
+                    routing_key,
+                    limits,
+                )))
+            }
             _ => None,
         }
     }
+}
+
+/// Links to the AMQP buses, which at once begin to connect and to take calls.
+fn amqp_links(context: &Context) -> HashMap<Arc<str>, AmqpLink> {
+    let mut links = HashMap::new();
+    for bus in &context.config.buses {
+        if let Bus::Amqp(bus) = bus {
+            let link = AmqpLink::start(context, bus, exchanges_of(&context.config, bus));
+            amqp_bus::serve(context, bus, &link);
+            links.insert(bus.common.name.clone(), link);
+        }
+    }
+    links
+}
+
+/// The exchanges that routes to this bus name.
+fn exchanges_of(config: &Config, bus: &AmqpBus) -> Vec<Exchange> {
+    let named = config
+        .routes
+        .iter()
+        .filter_map(|route| match &route.target {
+            RouteTarget::Amqp {
+                bus: name,
+                exchange,
+                declare,
+                ..
+            } if *name == bus.common.name => Some(Exchange {
+                name: exchange.clone(),
+                declare: *declare,
+            }),
+            _ => None,
+        });
+    // Answers to clients of the broker's MQTT go through this one.
+    let mqtt = (!bus.reply_topics.is_empty()).then(|| Exchange {
+        name: MQTT.into(),
+        declare: None,
+    });
+    named.chain(mqtt).collect()
 }

@@ -203,6 +203,9 @@ pub struct AmqpBus {
     pub calls: Option<String>,
     /// Queue names, `*` at the end as a wildcard; replies go nowhere else.
     pub reply_queues: Vec<String>,
+    /// MQTT topic filters; replies to what came through RabbitMQ's MQTT (`x-reply-to-topic`) go
+    /// nowhere else. Empty unless set: such calls are then refused.
+    pub reply_topics: Vec<String>,
     /// How many deliveries may be unacknowledged at once.
     pub prefetch: u16,
 }

@@ -1,10 +1,12 @@
 //! Where calls go. One trait with one verb; one file per kind of target.
 
+mod amqp;
 mod http;
 mod worker;
 
 use futures_util::future::BoxFuture;
 
+pub use self::amqp::AmqpTarget;
 pub use self::http::{HttpTarget, http_client};
 pub use self::worker::{WorkerTarget, Workers};
 

@@ -29,7 +29,7 @@ impl Board {
         Board {
             bus,
             links,
-            roles: Mutex::new(Vec::new()),
+            roles: Mutex::new(vec![(Role::Send, LinkState::Connecting)]),
         }
     }
 

@@ -66,7 +66,8 @@ impl<F: Fn(Message, Delivery) + Send + Sync + 'static> Receiver<F> {
         shared: Arc<Shared>,
         on_message: F,
     ) -> Receiver<F> {
-        shared.receiver_started();
+        // At once: the bus is not up before this connection is.
+        shared.board.set(Role::Receive, LinkState::Connecting, "");
         Receiver {
             context,
             bus,
@@ -99,7 +100,6 @@ impl<F: Fn(Message, Delivery) + Send + Sync + 'static> Receiver<F> {
                 () = context.drain.cancelled() => break,
             }
         }
-        shared.receiver_ended();
     }
 
     fn wait_after(&mut self, ended: Ended, backoff: &mut Backoff) -> Option<Duration> {

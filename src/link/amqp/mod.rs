@@ -19,7 +19,7 @@ mod topology;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -37,7 +37,7 @@ pub use self::connect::Server;
 pub use self::delivery::Delivery;
 pub use self::exchanges::Exchange;
 pub use self::message::{Header, Message, Outgoing};
-pub use self::topology::{CALLS, DEAD};
+pub use self::topology::{CALLS, DEAD, MQTT};
 
 /// Messages that wait for the task that sends. Beyond it, requests are refused.
 const QUEUE: usize = 4096;
@@ -62,8 +62,6 @@ struct Inner {
 /// What the handle and the tasks share.
 struct Shared {
     bus: Arc<str>,
-    /// Receivers that may still have answers to send.
-    receivers: AtomicUsize,
     pending: Pending<u128, Result<Message, Fault>>,
     standing: AtomicU8,
     exchanges: Exchanges,
@@ -98,22 +96,6 @@ impl Shared {
     fn fail(&self, key: u128, fault: Fault) {
         self.pending.complete(&key, Err(fault)).unwrap_or_default();
     }
-
-    fn receiver_started(&self) {
-        self.receivers.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn receiver_ended(&self) {
-        self.receivers.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// Waits until the process drains and nothing is left that could need the link.
-    async fn drained(&self, context: &Context) {
-        context.drain.cancelled().await;
-        while context.dispatcher.in_flight() > 0 || self.receivers.load(Ordering::Acquire) > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
 }
 
 fn down() -> Fault {
@@ -137,7 +119,6 @@ impl AmqpLink {
         let (queue, messages) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
             bus: bus.common.name.clone(),
-            receivers: AtomicUsize::new(0),
             pending: Pending::new(context.config.limits.in_flight),
             standing: AtomicU8::new(Standing::Down as u8),
             exchanges: Exchanges::new(exchanges),
@@ -145,7 +126,7 @@ impl AmqpLink {
             metrics: context.metrics.clone(),
         });
         let publisher = Publisher::new(context.clone(), bus.clone(), messages, shared.clone());
-        context.tasks.spawn(publisher.run());
+        context.background.spawn(publisher.run());
         AmqpLink {
             inner: Arc::new(Inner {
                 bus: bus.clone(),
@@ -198,6 +179,11 @@ impl AmqpLink {
     /// Sends the answer to a delivery, which is acknowledged once the broker confirmed the answer.
     /// An answer that cannot be sent by `deadline` is dropped: nobody waits for it any more.
     pub fn answer(&self, message: Outgoing, delivery: Delivery, deadline: Deadline) {
+        let shared = &self.inner.shared;
+        if shared.exchanges.usable(message.exchange.as_str()).is_err() {
+            shared.metrics.dropped("amqp", "reply_not_taken");
+            return delivery.ack();
+        }
         self.settle_with(message, Purpose::Answer(delivery), deadline);
     }
 

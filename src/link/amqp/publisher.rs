@@ -62,54 +62,55 @@ impl Publisher {
         }
     }
 
-    /// Connects, serves and connects again until nothing is left to send.
+    /// Connects, serves and connects again until the process stops.
     pub async fn run(mut self) {
         let mut backoff = backoff();
-        let (context, shared) = (self.context.clone(), self.shared.clone());
+        let (stop, shared) = (self.context.stop.clone(), self.shared.clone());
         loop {
             let started = Instant::now();
-            let ended = tokio::select! {
-                ended = self.session() => ended,
-                () = context.stop.cancelled() => return,
+            let Err(why) = self.session().await else {
+                return;
             };
             self.give_up_requests();
-            let Err(why) = ended else { return };
             shared.board.set(Role::Send, LinkState::Down, &why);
             if started.elapsed() > GOOD {
                 backoff.reset();
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.next()) => {}
-                () = shared.drained(&context) => return,
+                () = stop.cancelled() => return,
             }
             shared.board.set(Role::Send, LinkState::Connecting, "");
         }
     }
 
-    /// One connection, from its first packet to its end; `Ok` once nothing is left to send.
+    /// One connection, from its first packet to its end; `Ok` if the process stops.
     async fn session(&mut self) -> Result<(), String> {
+        let stop = self.context.stop.clone();
+        let mut sending = tokio::select! {
+            sending = self.connect() => sending?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        for publish in self.held.drain(..) {
+            sending.send(publish);
+        }
+        tokio::select! {
+            why = sending.run(&mut self.messages) => return Err(why),
+            () = stop.cancelled() => {}
+        }
+        sending.close().await;
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Sending, String> {
         let server = Server::of(&self.bus);
         let name = format!("callway {} sends", self.context.config.cluster.instance);
-        let (opened, events) = tokio::select! {
-            opened = open(&server, &name) => opened?,
-            () = self.shared.drained(&self.context) => return Ok(()),
-        };
+        let (opened, events) = open(&server, &name).await?;
         let channels = setup(&opened).await?;
         self.shared.exchanges.look(&opened, false).await;
         self.shared.set_standing(Standing::Up);
         self.shared.board.set(Role::Send, LinkState::Up, "");
-        let mut sending = Sending::new(opened, events, channels, self.shared.clone());
-        for publish in self.held.drain(..) {
-            sending.send(publish);
-        }
-        let ended = tokio::select! {
-            why = sending.run(&mut self.messages) => Err(why),
-            () = self.shared.drained(&self.context) => Ok(()),
-        };
-        if ended.is_ok() {
-            sending.close().await;
-        }
-        ended
+        Ok(Sending::new(opened, events, channels, self.shared.clone()))
     }
 
     /// The connection is gone. Requests that were not sent may be tried elsewhere, those that were

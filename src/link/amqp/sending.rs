@@ -9,7 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use lapin::message::{BasicReturnMessage, Delivery as RawDelivery};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Confirmation, Consumer};
+use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
@@ -71,7 +71,11 @@ pub(super) struct Sending {
 
 /// What became of a message.
 enum Fate {
-    Confirmed(Confirmation),
+    /// Taken, or (nack) not; with a message that found no queue, if there was one.
+    Confirmed {
+        refused: bool,
+        returned: Option<Box<BasicReturnMessage>>,
+    },
     Failed(lapin::Error),
     /// Not confirmed by the end of its deadline and grace.
     Overdue,
@@ -166,7 +170,10 @@ impl Sending {
                 sent.await?.await
             };
             let fate = match timeout_at(last, confirmed).await {
-                Ok(Ok(confirmation)) => Fate::Confirmed(confirmation),
+                Ok(Ok(confirmation)) => Fate::Confirmed {
+                    refused: confirmation.is_nack(),
+                    returned: confirmation.take_message().map(Box::new),
+                },
                 Ok(Err(error)) => Fate::Failed(error),
                 Err(_) => Fate::Overdue,
             };
@@ -181,9 +188,8 @@ impl Sending {
             self.requests.remove(key);
         }
         let refused = match fate {
-            Fate::Confirmed(confirmation) => {
-                let refused = confirmation.is_nack();
-                if let Some(returned) = confirmation.take_message() {
+            Fate::Confirmed { refused, returned } => {
+                if let Some(returned) = returned {
                     // With a confirmation of several, it may belong to another of them.
                     self.returned(&returned);
                 }

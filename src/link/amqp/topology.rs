@@ -11,6 +11,8 @@ use super::message::short;
 pub const CALLS: &str = "callway";
 /// Where messages end that are no calls: an exchange, and the queue bound to it that keeps them.
 pub const DEAD: &str = "callway.dead";
+/// The exchange of RabbitMQ's MQTT, whose routing keys are topics with `.` for `/`.
+pub const MQTT: &str = "amq.topic";
 /// Deliveries of one message before the broker itself parks it.
 const DELIVERIES: i32 = 20;
 
