@@ -10,5 +10,6 @@ mod admin;
 mod brokers;
 mod http;
 mod http_target;
+mod foreign;
 mod matrix;
 mod scriptr;

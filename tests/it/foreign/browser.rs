@@ -1,0 +1,104 @@
+//! A page in a real browser that calls over WebSocket.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+
+use crate::support::{PATIENCE, Setup, TOKEN};
+
+/// Headless, and silent towards the rest of the world.
+const FLAGS: [&str; 9] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+];
+
+#[tokio::test]
+async fn a_page_calls() {
+    let greet = r#"return "hello " + request.body.name;"#;
+    let route = "[[route]]\nmethod = \"greet\"\nscript = \"greet.js\"\n";
+    let setup = Setup::new().config(route).script("greet.js", greet);
+    let daemon = setup.start().await;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let site = listener.local_addr().unwrap();
+    let (told, mut results) = mpsc::channel(1);
+    let serving = tokio::spawn(serve(listener, told));
+
+    let task = json!({
+        "url": daemon.ws_url("/rpc"), "token": TOKEN, "method": "greet", "params": {"name": "page"},
+    });
+    let task = percent_encoding::utf8_percent_encode(
+        &task.to_string(),
+        percent_encoding::NON_ALPHANUMERIC,
+    )
+    .to_string();
+    let profile = tempfile::tempdir().unwrap();
+    let mut browser = Command::new("chromium")
+        .args(FLAGS)
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg("--remote-debugging-port=0")
+        .arg(format!("http://{site}/#{task}"))
+        .process_group(0)
+        .kill_on_drop(true)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+
+    let result = tokio::time::timeout(PATIENCE * 2, results.recv()).await;
+    let result: Value = result.expect("the page says nothing").unwrap();
+    assert_eq!(result["protocol"], "callway.jsonrpc");
+    assert_eq!(result["response"]["result"], "hello page");
+    browser.kill().await.unwrap();
+    serving.abort();
+}
+
+/// Serves the page, and takes what it posts.
+async fn serve(listener: TcpListener, told: mpsc::Sender<Value>) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let told = told.clone();
+        let served = http1::Builder::new().serve_connection(
+            TokioIo::new(stream),
+            service_fn(move |request| answer(request, told.clone())),
+        );
+        tokio::spawn(async move {
+            // The browser may go away at any time.
+            served.await.ok();
+        });
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    told: mpsc::Sender<Value>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let mut page = "";
+    if request.method() == Method::POST {
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        // Only the first word counts.
+        told.try_send(serde_json::from_slice(&body).unwrap()).ok();
+    } else if request.uri().path() == "/" {
+        page = include_str!("../../clients/page.html");
+    }
+    let mut response = Response::new(Full::from(page));
+    let html = hyper::header::HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert("content-type", html);
+    Ok(response)
+}
