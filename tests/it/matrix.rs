@@ -1,15 +1,18 @@
 //! The promise in one table: every caller reaches every target, on real brokers, and again after
 //! the brokers were killed and restarted.
 
-mod callers;
 mod responders;
 
 use futures_util::future::join_all;
 use serde_json::json;
 
-use self::callers::{CALLERS, Caller};
 use self::responders::Responders;
+use crate::support::caller::{self, BUSES, Caller};
 use crate::support::{Daemon, Mosquitto, Rabbit, Setup};
+
+const CALLERS: [&str; 8] = [
+    "jsonrpc", "scriptr", "http", "mqtt5", "mqtt4", "amqp", "js", "lua",
+];
 
 /// Each target with the kind of the fault that it raises.
 const TARGETS: [(&str, &str); 7] = [
@@ -33,7 +36,7 @@ async fn every_caller_reaches_every_target() {
 
     mosquitto.kill();
     rabbit.kill();
-    for bus in ["field5", "field4", "office"] {
+    for bus in BUSES {
         daemon.link_is(bus, "down").await;
     }
     tokio::join!(mosquitto.restart(), rabbit.restart());
@@ -41,7 +44,7 @@ async fn every_caller_reaches_every_target() {
 }
 
 async fn the_whole_table(daemon: &Daemon, mosquitto: &Mosquitto, rabbit: &Rabbit) {
-    for bus in ["field5", "field4", "office"] {
+    for bus in BUSES {
         daemon.link_is(bus, "up").await;
     }
     let rows = CALLERS.map(|caller| row(caller, daemon, mosquitto, rabbit));
@@ -85,30 +88,7 @@ fn is_not_back(outcome: &Result<serde_json::Value, String>) -> bool {
 
 /// The daemon of the table: one route per target, and one with a short deadline for `slow`.
 fn setup(mosquitto: &Mosquitto, rabbit: &Rabbit, responders: &Responders) -> Setup {
-    let mut config = format!(
-        r#"
-        [bus.field5]
-        url = "{mqtt}"
-        calls = "callway5/call"
-        reply_topics = ["reply/#"]
-        [bus.field4]
-        url = "{mqtt}"
-        protocol = 4
-        calls = "callway4/call"
-        reply_topics = ["reply/#"]
-        [bus.office]
-        url = "{amqp}"
-        calls = "callway.calls"
-        [[route]]
-        method = "relay/js"
-        script = "relay.js"
-        [[route]]
-        method = "relay/lua"
-        script = "relay.lua"
-        "#,
-        mqtt = mosquitto.url(),
-        amqp = rabbit.url(),
-    );
+    let mut config = caller::buses(mosquitto, rabbit);
     for (target, _) in TARGETS {
         let destination = match target {
             "lua" => r#"script = "{verb}.lua""#.to_owned(),
@@ -138,6 +118,6 @@ fn setup(mosquitto: &Mosquitto, rabbit: &Rabbit, responders: &Responders) -> Set
         .script("ok.lua", r#"return { by = "lua", got = request.body }"#)
         .script("fault.lua", r#"error("broken on purpose")"#)
         .script("slow.lua", "while true do end")
-        .script("relay.js", callers::RELAY_JS)
-        .script("relay.lua", callers::RELAY_LUA)
+        .script("relay.js", caller::RELAY_JS)
+        .script("relay.lua", caller::RELAY_LUA)
 }

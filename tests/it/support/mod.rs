@@ -3,6 +3,7 @@
 //! Everything waits for events and has a deadline; everything that was started ends on drop.
 
 mod amqp;
+pub mod caller;
 mod daemon;
 mod http;
 mod mosquitto;
