@@ -8,8 +8,11 @@ mod support;
 
 mod admin;
 mod brokers;
+mod foreign;
+mod hostile;
 mod http;
 mod http_target;
-mod foreign;
 mod matrix;
 mod scriptr;
+mod secrets;
+mod shutdown;

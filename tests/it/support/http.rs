@@ -123,6 +123,11 @@ impl HttpReply {
             .unwrap_or_else(|_| panic!("not JSON: {:?}", String::from_utf8_lossy(&self.body)))
     }
 
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     /// The `kind` of a problem body.
     pub fn kind(&self) -> String {
         self.json()["kind"].as_str().unwrap_or_default().to_owned()

@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub use self::amqp::{Amqp, headers};
-#[allow(unused_imports)]
 pub use self::daemon::{Daemon, POWERLESS, Setup, TOKEN};
 pub use self::http::{Http, HttpReply};
 pub use self::mosquitto::Mosquitto;
@@ -39,7 +38,10 @@ macro_rules! eventually {
     };
     ($condition:expr, within $patience:expr) => {{
         let end = tokio::time::Instant::now() + $patience;
-        while !$condition {
+        loop {
+            if $condition {
+                break;
+            }
             assert!(
                 tokio::time::Instant::now() < end,
                 "never came true: {}",

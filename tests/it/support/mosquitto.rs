@@ -26,7 +26,22 @@ impl Mosquitto {
     /// One with further lines in its configuration, such as `persistence true` or
     /// `acl_file {dir}/acl`, where `{dir}` is its own directory.
     pub async fn start_with(lines: &[&str]) -> Mosquitto {
+        Mosquitto::start_in(tempfile::tempdir().unwrap(), lines).await
+    }
+
+    /// One that only lets this user in.
+    pub async fn start_with_login(user: &str, password: &str) -> Mosquitto {
         let directory = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("mosquitto_passwd")
+            .args(["-c", "-b", "users", user, password])
+            .current_dir(directory.path())
+            .status();
+        assert!(made.unwrap().success());
+        let lines = ["allow_anonymous false", "password_file {dir}/users"];
+        Mosquitto::start_in(directory, &lines).await
+    }
+
+    async fn start_in(directory: TempDir, lines: &[&str]) -> Mosquitto {
         let port = free_port();
         let dir = directory.path().display();
         let mut config = format!(
