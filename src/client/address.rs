@@ -1,5 +1,7 @@
 //! What stands behind `--via`: the URL of a callway, by transport.
 
+use std::str::FromStr;
+
 use url::Url;
 
 /// Where a call is sent.
@@ -25,9 +27,10 @@ pub enum AddressError {
     NoHost(Url),
 }
 
-impl Address {
-    /// Reads a URL.
-    pub fn parse(text: &str) -> Result<Address, AddressError> {
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Address, AddressError> {
         let url = Url::parse(text).map_err(|error| AddressError::NotUrl(text.to_owned(), error))?;
         if url.host_str().is_none_or(str::is_empty) {
             return Err(AddressError::NoHost(url));

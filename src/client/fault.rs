@@ -51,7 +51,7 @@ impl<'a> Hints<'a> {
 }
 
 /// The `error` member of a JSON-RPC response.
-pub(super) fn from_jsonrpc(text: &str) -> Fault {
+pub fn from_jsonrpc(text: &str) -> Fault {
     let Ok(error) = serde_json::from_str::<Jsonrpc>(text) else {
         return Fault::new(Kind::TargetError, "the answer's error is not JSON-RPC");
     };

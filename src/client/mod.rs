@@ -13,6 +13,7 @@ use crate::auth::Secret;
 use crate::call::{Fault, Kind, Payload};
 
 pub use self::address::{Address, AddressError};
+pub use self::fault::from_jsonrpc;
 pub use self::trust::Trust;
 pub use self::ws::{Frame, Socket};
 

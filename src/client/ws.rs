@@ -141,15 +141,17 @@ pub(super) async fn call(
 ) -> Result<Payload, Fault> {
     let started = tokio::time::Instant::now();
     let mut socket = Socket::connect(url, token, trust).await?;
-    let params = request.params.as_json();
-    let params: &RawValue = serde_json::from_str(&params)
-        .map_err(|error| Fault::new(Kind::ParseError, format!("params: {error}")))?;
+    let params = positional(&request.params);
+    let params: Option<&RawValue> = match params.as_deref().map(serde_json::from_str).transpose() {
+        Ok(params) => params,
+        Err(error) => return Err(Fault::new(Kind::ParseError, format!("params: {error}"))),
+    };
     let left = request.timeout.saturating_sub(started.elapsed());
     let text = serde_json::to_string(&CallOut {
         jsonrpc: "2.0",
         id: 1,
         method: &request.method,
-        params: (params.get() != "null").then_some(params),
+        params,
         timeout: format!("{}ms", left.as_millis().max(1)),
     });
     let text = text.map_err(|error| Fault::new(Kind::Internal, error.to_string()))?;
@@ -174,6 +176,17 @@ pub(super) async fn call(
     };
     socket.close().await;
     outcome
+}
+
+/// JSON-RPC knows only params by position and by name, so any other value becomes the one element
+/// of an array; `null` is left out.
+fn positional(params: &Payload) -> Option<String> {
+    let text = params.as_json();
+    match text.trim_start().as_bytes().first() {
+        Some(b'{' | b'[') => Some(text.into_owned()),
+        Some(b'n') => None,
+        _ => Some(format!("[{text}]")),
+    }
 }
 
 fn json(text: &RawValue) -> Payload {
@@ -259,6 +272,15 @@ mod tests {
     fn a_url_is_shown_without_what_may_be_secret() {
         let url = Url::parse("wss://u:p@h.example:8443/cw_secret?token=x").unwrap();
         assert_eq!(shown(&url), "wss://h.example:8443");
+    }
+
+    #[test]
+    fn params_without_structure_become_an_array() {
+        let sent = |text: &'static str| positional(&Payload::json(text));
+        assert_eq!(sent("null"), None);
+        assert_eq!(sent("5").as_deref(), Some("[5]"));
+        assert_eq!(sent("\"text\"").as_deref(), Some("[\"text\"]"));
+        assert_eq!(sent("{\"a\": 1}").as_deref(), Some("{\"a\": 1}"));
     }
 
     #[test]

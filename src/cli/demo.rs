@@ -1,0 +1,167 @@
+//! `callway demo`: a working callway on the loopback address, in a directory that vanishes with it.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::auth::{Secret, digest, new_secret};
+
+const CONFIG: &str = include_str!("../../config/examples/demo/callway.toml");
+const SCRIPTS: [(&str, &str); 3] = [
+    (
+        "demo/greet.js",
+        include_str!("../../config/examples/demo/scripts/demo/greet.js"),
+    ),
+    (
+        "demo/convert.lua",
+        include_str!("../../config/examples/demo/scripts/demo/convert.lua"),
+    ),
+    (
+        "demo/report.js",
+        include_str!("../../config/examples/demo/scripts/demo/report.js"),
+    ),
+];
+/// What stands in the example for what each demonstration has of its own.
+const LISTEN: &str = "127.0.0.1:8080";
+const ADMIN: &str = "127.0.0.1:9464";
+const DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The files of a demonstration; removed on drop.
+pub struct Demo {
+    directory: PathBuf,
+    listen: SocketAddr,
+    token: Secret,
+}
+
+impl Demo {
+    /// Writes them, with a fresh token and with ports that are free now.
+    pub fn prepare() -> io::Result<Demo> {
+        let token = new_secret().map_err(io::Error::other)?;
+        let directory =
+            std::env::temp_dir().join(format!("callway-demo-{}", uuid::Uuid::new_v4().simple()));
+        fs::DirBuilder::new().mode(0o700).create(&directory)?;
+        let demo = Demo {
+            directory,
+            listen: free(LISTEN)?,
+            token,
+        };
+        let admin = free(ADMIN)?;
+        let config = CONFIG
+            .replace(LISTEN, &demo.listen.to_string())
+            .replace(ADMIN, &admin.to_string())
+            .replace(DIGEST, &digest(demo.token.expose()).to_string());
+        fs::write(demo.config(), config)?;
+        for (name, source) in SCRIPTS {
+            let path = demo.directory.join("scripts").join(name);
+            fs::create_dir_all(path.parent().unwrap_or(&demo.directory))?;
+            fs::write(path, source)?;
+        }
+        Ok(demo)
+    }
+
+    /// The configuration to run.
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("callway.toml")
+    }
+
+    /// What to type in another terminal. Each command stands for itself.
+    pub fn instructions(&self, program: &Path) -> String {
+        let program = quoted(program);
+        let token = self.token.expose();
+        let at = self.listen;
+        format!(
+            r#"
+callway is running on {at}. Everything it uses is in {directory}.
+Paste any of these into another terminal; Ctrl-C here ends it and removes the directory.
+
+A JavaScript script, called over WebSocket, then over HTTP:
+
+  CALLWAY_TOKEN={token} {program} call demo/greet '{{"name":"Ada"}}' --via ws://{at}/rpc
+
+  curl -sS -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{{"name":"Ada"}}' http://{at}/api/demo/greet
+
+A Lua script, and a script that calls it:
+
+  CALLWAY_TOKEN={token} {program} call demo/convert '{{"celsius":21.5}}' --via http://{at}/api
+
+  CALLWAY_TOKEN={token} {program} call demo/report '{{"celsius":[-40,0,36.6]}}' --via ws://{at}/rpc
+
+The same as scriptr.io's clients do it (their WebSocket URL is ws://{at}/{token}):
+
+  curl -sS 'http://{at}/demo/greet?name=Ada&auth_token={token}'
+
+In a browser: open http://{at}/api/demo/greet?name=Ada&token={token}
+or paste into its console:
+
+  ws = new WebSocket("ws://{at}/rpc?token={token}"); ws.onmessage = (e) => console.log(e.data); ws.onopen = () => ws.send('{{"jsonrpc":"2.0","id":1,"method":"demo/greet","params":{{"name":"browser"}}}}')
+
+A program of yours as a worker (leave it running), and a call to it:
+
+  CALLWAY_TOKEN={token} {program} serve demo/worker/clock --exec 'date -u' --via ws://{at}/rpc
+
+  CALLWAY_TOKEN={token} {program} call demo/worker/clock --via ws://{at}/rpc
+"#,
+            directory = self.directory.display(),
+        )
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            eprintln!("callway: {}: {error}", self.directory.display());
+        }
+    }
+}
+
+/// This address if nobody listens there, else one with a port that the system chooses.
+fn free(wanted: &str) -> io::Result<SocketAddr> {
+    TcpListener::bind(wanted)
+        .or_else(|_| TcpListener::bind("127.0.0.1:0"))?
+        .local_addr()
+}
+
+/// For a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_holds_each_placeholder_once() {
+        for placeholder in [LISTEN, ADMIN, DIGEST] {
+            assert_eq!(CONFIG.matches(placeholder).count(), 1, "{placeholder}");
+        }
+    }
+
+    #[test]
+    fn nothing_stays_behind() {
+        let demo = Demo::prepare().unwrap();
+        let config = fs::read_to_string(demo.config()).unwrap();
+        assert!(
+            !config.contains(demo.token.expose()),
+            "only the hash is written"
+        );
+        assert!(!config.contains(DIGEST));
+        let directory = demo.directory.clone();
+        drop(demo);
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_path_stands_whole_on_a_command_line() {
+        assert_eq!(quoted(Path::new("/opt/callway")), "/opt/callway");
+        assert_eq!(quoted(Path::new("/o p/it's")), r"'/o p/it'\''s'");
+    }
+}
