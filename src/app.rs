@@ -10,10 +10,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::call::Fault;
-use crate::config::{AmqpBus, Bus, Config, Route, RouteTarget};
+use crate::config::{Bus, Config, Route, RouteTarget};
 use crate::context::Context;
 use crate::ingress::{Admin, amqp_bus};
-use crate::link::amqp::{AmqpLink, Exchange, MQTT};
+use crate::link::amqp::AmqpLink;
 use crate::observe::{LinkStates, Metrics};
 use crate::router::{Dispatcher, Table};
 use crate::systemd::Supervisor;
@@ -181,35 +181,10 @@ fn amqp_links(context: &Context) -> HashMap<Arc<str>, AmqpLink> {
     let mut links = HashMap::new();
     for bus in &context.config.buses {
         if let Bus::Amqp(bus) = bus {
-            let link = AmqpLink::start(context, bus, exchanges_of(&context.config, bus));
+            let link = AmqpLink::start(context, bus);
             amqp_bus::serve(context, bus, &link);
             links.insert(bus.common.name.clone(), link);
         }
     }
     links
-}
-
-/// The exchanges that routes to this bus name.
-fn exchanges_of(config: &Config, bus: &AmqpBus) -> Vec<Exchange> {
-    let named = config
-        .routes
-        .iter()
-        .filter_map(|route| match &route.target {
-            RouteTarget::Amqp {
-                bus: name,
-                exchange,
-                declare,
-                ..
-            } if *name == bus.common.name => Some(Exchange {
-                name: exchange.clone(),
-                declare: *declare,
-            }),
-            _ => None,
-        });
-    // Answers to clients of the broker's MQTT go through this one.
-    let mqtt = (!bus.reply_topics.is_empty()).then(|| Exchange {
-        name: MQTT.into(),
-        declare: None,
-    });
-    named.chain(mqtt).collect()
 }

@@ -3,9 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -14,11 +12,11 @@ use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Event};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use tokio::time::timeout;
 
 use crate::auth::Secret;
+use crate::call::Fault;
+use crate::client::Trust;
 use crate::config::AmqpBus;
 
 /// For everything between the first packet and a usable channel.
@@ -31,16 +29,14 @@ const HEARTBEAT: u16 = 5;
 const FRAME: u32 = 32 * 1024;
 
 /// Where a broker is and who logs in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Server {
     /// Host name or address.
     pub host: String,
     /// 5672, or 5671 with TLS, unless the URL says otherwise.
     pub port: u16,
-    /// `amqps://`.
-    pub tls: bool,
-    /// PEM file with the authorities of the broker's certificate; the system's otherwise.
-    pub ca: Option<PathBuf>,
+    /// `amqps://`: whose certificates are believed.
+    pub tls: Option<Trust>,
     /// The virtual host.
     pub vhost: String,
     /// User name and password.
@@ -48,25 +44,34 @@ pub struct Server {
 }
 
 impl Server {
-    /// The server of a `[bus.NAME]` table.
-    pub fn of(bus: &AmqpBus) -> Server {
-        Server::at(&bus.url, bus.ca.clone(), bus.login.clone())
+    /// The server of a `[bus.NAME]` table. Reads its `ca`, so asked anew for each connection.
+    pub fn of(bus: &AmqpBus) -> Result<Server, String> {
+        let trust = || Trust::load(bus.ca.as_deref());
+        let server = Server::at(&bus.url, bus.login.clone(), trust);
+        server.map_err(|fault| fault.message.into_owned())
     }
 
     /// The server of an `amqp://` or `amqps://` URL. Its path names the virtual host,
     /// percent-encoded; none, or a bare `/`, is the virtual host `/`.
-    pub fn at(url: &url::Url, ca: Option<PathBuf>, login: (String, Secret)) -> Server {
-        let tls = url.scheme() == "amqps";
-        let path = url.path().trim_start_matches('/');
+    pub fn at(
+        url: &url::Url,
+        login: (String, Secret),
+        trust: impl FnOnce() -> Result<Trust, Fault>,
+    ) -> Result<Server, Fault> {
+        let tls = (url.scheme() == "amqps").then(trust).transpose()?;
+        let path = url.path().strip_prefix('/').unwrap_or_default();
         let vhost = percent_decode_str(path).decode_utf8_lossy().into_owned();
-        Server {
-            host: url.host_str().unwrap_or("localhost").into(),
-            port: url.port().unwrap_or(if tls { 5671 } else { 5672 }),
+        let host = url.host_str().unwrap_or("localhost");
+        Ok(Server {
+            // An IPv6 address stands in brackets only within a URL.
+            host: host.trim_matches(['[', ']']).into(),
+            port: url
+                .port()
+                .unwrap_or(if tls.is_some() { 5671 } else { 5672 }),
             tls,
-            ca,
             vhost: if vhost.is_empty() { "/".into() } else { vhost },
             login,
-        }
+        })
     }
 
     fn uri(&self) -> AMQPUri {
@@ -86,28 +91,6 @@ impl Server {
         uri.query.heartbeat = Some(HEARTBEAT);
         uri.query.frame_max = Some(FRAME);
         uri
-    }
-
-    fn tls_connector(&self) -> io::Result<RustlsConnector> {
-        let mut roots = rustls::RootCertStore::empty();
-        match &self.ca {
-            Some(file) => {
-                let certificates = CertificateDer::pem_file_iter(file)
-                    .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                    .map_err(|e| io::Error::other(format!("{}: {e}", file.display())))?;
-                roots.add_parsable_certificates(certificates);
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(RustlsConnector::from(config))
     }
 }
 
@@ -187,12 +170,13 @@ async fn connect(server: &Server, name: &str) -> Result<(Open, Events), String> 
         };
         let fd = plain.get_ref().as_fd().try_clone_to_owned();
         let cutoff = Cutoff(fd.map_err(|e| e.to_string())?);
-        let stream = if server.tls {
-            let connector = server.tls_connector().map_err(|e| e.to_string())?;
-            let upgraded = stream.into_rustls(&connector, &server.host).await;
-            upgraded.map_err(|e| format!("TLS: {e}"))?
-        } else {
-            stream
+        let stream = match &server.tls {
+            Some(trust) => {
+                let connector = RustlsConnector::from(trust.config());
+                let upgraded = stream.into_rustls(&connector, &server.host).await;
+                upgraded.map_err(|e| format!("TLS: {e}"))?
+            }
+            None => stream,
         };
         // The library would open the socket itself, in a thread that no deadline ends.
         let stream = Mutex::new(Some(stream));

@@ -120,7 +120,7 @@ impl<F: Fn(Message, Delivery) + Send + Sync + 'static> Receiver<F> {
     }
 
     async fn receive(&mut self) -> Result<(), Ended> {
-        let server = Server::of(&self.bus);
+        let server = Server::of(&self.bus)?;
         let name = format!("callway {} receives", self.context.config.cluster.instance);
         let (opened, events) = tokio::select! {
             opened = open(&server, &name) => opened?,

@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 
 use super::connect::{Open, answer};
 use super::message::short;
+use super::topology::MQTT;
 use crate::call::Fault;
+use crate::config::{AmqpBus, Config, RouteTarget};
 
 /// Between two looks at an exchange that is not as it should be.
 pub(super) const RECHECK: Duration = Duration::from_secs(10);
@@ -19,11 +21,36 @@ const QUARANTINE: Duration = Duration::from_secs(60);
 
 /// An exchange that a route names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exchange {
+pub(super) struct Exchange {
     /// Its name.
     pub name: String,
     /// Declare it (durable) with this type instead of checking that it is there.
     pub declare: Option<&'static str>,
+}
+
+/// The exchanges that a bus needs: those that routes name, and the one through which clients of the
+/// broker's MQTT are answered.
+pub(super) fn of_bus(config: &Config, bus: &AmqpBus) -> Vec<Exchange> {
+    let named = config
+        .routes
+        .iter()
+        .filter_map(|route| match &route.target {
+            RouteTarget::Amqp {
+                bus: name,
+                exchange,
+                declare,
+                ..
+            } if *name == bus.common.name => Some(Exchange {
+                name: exchange.clone(),
+                declare: *declare,
+            }),
+            _ => None,
+        });
+    let mqtt = (!bus.reply_topics.is_empty()).then(|| Exchange {
+        name: MQTT.into(),
+        declare: None,
+    });
+    named.chain(mqtt).collect()
 }
 
 struct Known {
@@ -136,7 +163,8 @@ impl Exchanges {
     }
 }
 
-async fn look_at(open: &Open, exchange: &Exchange) -> Result<(), String> {
+/// Declares or looks at an exchange, on a channel of its own.
+pub(super) async fn look_at(open: &Open, exchange: &Exchange) -> Result<(), String> {
     let channel = open.channel().await?;
     let name = short(&exchange.name).ok_or("its name has more than 255 bytes")?;
     let options = ExchangeDeclareOptions {

@@ -7,12 +7,14 @@
 //! cannot restore what the broker still holds for the lost connection.
 
 mod board;
+mod client;
 mod connect;
 mod consumer;
 mod delivery;
 mod exchanges;
 mod ledger;
 mod message;
+mod probe;
 mod publisher;
 mod sending;
 mod topology;
@@ -33,10 +35,11 @@ use crate::config::AmqpBus;
 use crate::context::Context;
 use crate::observe::Metrics;
 
+pub use self::client::ask;
 pub use self::connect::Server;
 pub use self::delivery::Delivery;
-pub use self::exchanges::Exchange;
 pub use self::message::{Header, Message, Outgoing};
+pub use self::probe::{Finding, probe};
 pub use self::topology::{CALLS, DEAD, MQTT};
 
 /// Messages that wait for the task that sends. Beyond it, requests are refused.
@@ -114,14 +117,13 @@ fn blocked() -> Fault {
 
 impl AmqpLink {
     /// Starts to connect to a bus and goes on trying for as long as the process runs.
-    /// `exchanges` are those that routes name.
-    pub fn start(context: &Context, bus: &Arc<AmqpBus>, exchanges: Vec<Exchange>) -> AmqpLink {
+    pub fn start(context: &Context, bus: &Arc<AmqpBus>) -> AmqpLink {
         let (queue, messages) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
             bus: bus.common.name.clone(),
             pending: Pending::new(context.config.limits.in_flight),
             standing: AtomicU8::new(Standing::Down as u8),
-            exchanges: Exchanges::new(exchanges),
+            exchanges: Exchanges::new(exchanges::of_bus(&context.config, bus)),
             board: Board::new(bus.common.name.clone(), context.links.clone()),
             metrics: context.metrics.clone(),
         });
@@ -219,6 +221,13 @@ fn crowded() -> Fault {
         "too many requests wait for this broker, try again soon",
     )
     .with_retry_after(Duration::from_secs(1))
+}
+
+fn no_responder() -> Fault {
+    Fault::new(
+        Kind::NoResponder,
+        "no queue takes this request: its service is not there",
+    )
 }
 
 fn lost() -> Fault {

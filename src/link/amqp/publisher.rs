@@ -103,7 +103,7 @@ impl Publisher {
     }
 
     async fn connect(&self) -> Result<Sending, String> {
-        let server = Server::of(&self.bus);
+        let server = Server::of(&self.bus)?;
         let name = format!("callway {} sends", self.context.config.cluster.instance);
         let (opened, events) = open(&server, &name).await?;
         let channels = setup(&opened).await?;

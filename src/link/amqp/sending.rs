@@ -18,8 +18,8 @@ use super::exchanges::RECHECK;
 use super::message::REPLIES;
 use super::publisher::{Publish, Purpose};
 use super::watch::{News, Watch};
-use super::{Message, Shared, Standing, blocked};
-use crate::call::{Fault, Kind};
+use super::{Message, Shared, Standing, blocked, no_responder};
+use crate::call::Fault;
 
 /// Messages that the broker may leave unconfirmed; beyond it the queue waits.
 const UNCONFIRMED: usize = 4096;
@@ -31,8 +31,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The channels of a session.
 pub(super) struct Channels {
     /// Requests go out and, as direct reply-to demands, replies come in here.
-    requests: Channel,
-    replies: Consumer,
+    pub requests: Channel,
+    pub replies: Consumer,
     /// Answers have their own: an address that the broker refuses closes its channel.
     answers: Channel,
 }
@@ -218,11 +218,7 @@ impl Sending {
     /// The broker found no queue for a request.
     fn returned(&self, message: &BasicReturnMessage) {
         if let Some(key) = key_of(message) {
-            let fault = Fault::new(
-                Kind::NoResponder,
-                "no queue takes this request: its service is not there",
-            );
-            self.shared.fail(key, fault);
+            self.shared.fail(key, no_responder());
         }
     }
 
@@ -263,14 +259,14 @@ impl Sending {
 }
 
 /// The key of the request that a message belongs to.
-fn key_of(message: &RawDelivery) -> Option<u128> {
+pub(super) fn key_of(message: &RawDelivery) -> Option<u128> {
     let id = message.properties.correlation_id().as_ref()?.as_str();
     // Exactly as it was sent: the parser alone would take a sign or capital letters too.
     let key = u128::from_str_radix(id, 16).ok()?;
     (id.len() == 32 && format!("{key:032x}") == id).then_some(key)
 }
 
-fn not_taken() -> Fault {
+pub(super) fn not_taken() -> Fault {
     Fault::unavailable(
         "refused",
         "the broker did not take the request; the service's queue may be full",

@@ -1,0 +1,74 @@
+//! Looks at a broker without changing anything there: what `callway check --live` tells of a bus.
+
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+
+use super::connect::{Open, Server, answer, open};
+use super::exchanges::{self, Exchange, look_at};
+use super::message::short;
+use super::sending::setup;
+use crate::config::{AmqpBus, Config};
+
+/// One thing that was looked at.
+#[derive(Debug)]
+pub struct Finding {
+    /// What it is, such as `exchange "events"`.
+    pub what: String,
+    /// Whether it works; if not, why.
+    pub works: Result<(), String>,
+}
+
+/// Connects to a bus, logs in, and looks at what its routes and its calls need. Takes about five
+/// seconds at most for each thing.
+pub async fn probe(config: &Config, bus: &AmqpBus) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut note = |what: String, works: Result<(), String>| findings.push(Finding { what, works });
+    let opened = match Server::of(bus) {
+        Ok(server) => open(&server, "callway check").await,
+        Err(why) => Err(why),
+    };
+    let open = match opened {
+        Ok((open, _events)) => {
+            note("connection".into(), Ok(()));
+            open
+        }
+        Err(why) => {
+            note("connection".into(), Err(why));
+            return findings;
+        }
+    };
+    note("direct reply-to".into(), setup(&open).await.map(drop));
+    let exchanges = exchanges::of_bus(config, bus);
+    for exchange in exchanges
+        .iter()
+        .filter(|exchange| !exchange.name.is_empty())
+    {
+        let asked = Exchange {
+            declare: None,
+            ..exchange.clone()
+        };
+        let found = match look_at(&open, &asked).await {
+            Err(why) if exchange.declare.is_some() => Err(format!("not declared yet ({why})")),
+            found => found,
+        };
+        note(format!("exchange {:?}", exchange.name), found);
+    }
+    if let Some(queue) = &bus.calls {
+        let found = look_at_queue(&open, queue).await;
+        let found = found.map_err(|why| format!("declared at the start of callway ({why})"));
+        note(format!("queue {queue:?}"), found);
+    }
+    open.close().await;
+    findings
+}
+
+async fn look_at_queue(open: &Open, queue: &str) -> Result<(), String> {
+    let channel = open.channel().await?;
+    let name = short(queue).ok_or("its name has more than 255 bytes")?;
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..Default::default()
+    };
+    let asked = channel.queue_declare(name, passive, FieldTable::default());
+    answer("look", asked).await.map(drop)
+}
