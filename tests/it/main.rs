@@ -7,6 +7,7 @@
 mod support;
 
 mod admin;
+mod architecture;
 mod brokers;
 mod foreign;
 mod hostile;
