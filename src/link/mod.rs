@@ -3,5 +3,6 @@
 
 pub mod amqp;
 mod backoff;
+pub mod mqtt;
 
 pub use self::backoff::Backoff;
