@@ -1,6 +1,8 @@
 //! Wires everything from a validated configuration: [`App::build`] binds, [`App::run`] runs.
 
-use std::collections::HashMap;
+mod links;
+mod targets;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +10,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::links::Links;
+use self::targets::Targets;
 use crate::auth::Authenticator;
 use crate::call::Fault;
-use crate::config::{Bus, Config, Route, RouteTarget};
+use crate::config::Config;
 use crate::context::Context;
-use crate::ingress::{Admin, amqp_bus};
-use crate::link::amqp::AmqpLink;
+use crate::ingress::Admin;
 use crate::observe::{LinkStates, Metrics};
 use crate::router::{Dispatcher, Table};
 use crate::systemd::Supervisor;
-use crate::target::{AmqpTarget, HttpTarget, Target, WorkerTarget, Workers, http_client};
+use crate::target::Workers;
 
 /// How long what ends may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -26,6 +29,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct App {
     context: Context,
     admin: Option<Admin>,
+    links: Links,
 }
 
 /// Why a daemon could not be built.
@@ -82,7 +86,11 @@ impl App {
             }
         }
         context.dispatcher.replace_table(table);
-        Ok(App { context, admin })
+        Ok(App {
+            context,
+            admin,
+            links: targets.links,
+        })
     }
 
     /// Where `/healthz`, `/readyz` and `/metrics` will be answered.
@@ -95,6 +103,7 @@ impl App {
         if let Some(admin) = self.admin.take() {
             admin.serve(&self.context);
         }
+        self.links.start();
         let supervisor = Supervisor::new(&self.context);
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -127,64 +136,4 @@ impl App {
             tracing::warn!("not everything ended in time");
         }
     }
-}
-
-/// What the targets of the routes are made from.
-struct Targets {
-    config: Arc<Config>,
-    http: reqwest::Client,
-    worker: Arc<WorkerTarget>,
-    amqp: HashMap<Arc<str>, AmqpLink>,
-}
-
-impl Targets {
-    fn connect(context: &Context) -> Result<Targets, StartError> {
-        Ok(Targets {
-            config: context.config.clone(),
-            http: http_client(&context.config.limits)?,
-            worker: Arc::new(WorkerTarget::new(context.workers.clone())),
-            amqp: amqp_links(context),
-        })
-    }
-
-    fn of(&self, route: &Route) -> Option<Arc<dyn Target>> {
-        match &route.target {
-            RouteTarget::Worker => Some(self.worker.clone()),
-            RouteTarget::Http { url, verb } => Some(Arc::new(HttpTarget::new(
-                self.http.clone(),
-                url,
-                verb,
-                &self.config.limits,
-            ))),
-            RouteTarget::Amqp {
-                bus,
-                exchange,
-                routing_key,
-                ..
-            } => {
-                let link = self.amqp.get(bus)?.clone();
-                let limits = &self.config.limits;
-                Some(Arc::new(AmqpTarget::new(
-                    link,
-                    exchange,
-                    routing_key,
-                    limits,
-                )))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Links to the AMQP buses, which at once begin to connect and to take calls.
-fn amqp_links(context: &Context) -> HashMap<Arc<str>, AmqpLink> {
-    let mut links = HashMap::new();
-    for bus in &context.config.buses {
-        if let Bus::Amqp(bus) = bus {
-            let link = AmqpLink::start(context, bus);
-            amqp_bus::serve(context, bus, &link);
-            links.insert(bus.common.name.clone(), link);
-        }
-    }
-    links
 }

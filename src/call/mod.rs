@@ -5,6 +5,7 @@
 //! one outcome by construction: whoever awaits the future gets it, or has gone away.
 
 mod deadline;
+mod duration;
 mod fault;
 mod payload;
 mod pending;
@@ -18,6 +19,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 pub use self::deadline::Deadline;
+pub use self::duration::parse_duration;
 pub use self::fault::{Fault, Kind};
 pub use self::payload::{Form, Payload};
 pub use self::pending::{Pending, PendingReply};

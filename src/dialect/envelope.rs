@@ -1,14 +1,16 @@
 //! The envelope of bus messages that carry the whole call in their body:
 //! `{"method","params"?,"id"?,"token"?,"reply_to"?,"key"?,"timeout"?}`.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Map;
 use serde_json::value::RawValue;
 
 use crate::auth::Secret;
-use crate::call::{Fault, Kind, Payload, scan};
+use crate::call::{Fault, Kind, Outcome, Payload, parse_duration, scan};
 
 /// A call as a message body tells it.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Envelope {
     pub reply_to: Option<String>,
     /// How long the caller waits.
     pub timeout: Option<Duration>,
+    /// How often the request has passed through callway already.
+    pub hops: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +41,7 @@ struct Wire<'a> {
     token: Option<String>,
     reply_to: Option<String>,
     timeout: Option<String>,
+    hops: Option<u32>,
 }
 
 impl Envelope {
@@ -54,14 +59,14 @@ impl Envelope {
             )
         })?;
         let part = |raw: &RawValue| body.slice_ref(raw.get().as_bytes());
-        let timeout = match wire.timeout.as_deref().map(duration) {
-            Some(None) => {
+        let timeout = match wire.timeout.as_deref().map(parse_duration) {
+            Some(Err(_)) => {
                 return Err(Fault::new(
                     Kind::InvalidRequest,
                     "\"timeout\" is a text like \"500ms\" or \"5s\"",
                 ));
             }
-            other => other.flatten(),
+            other => other.and_then(Result::ok),
         };
         Ok(Envelope {
             method: wire.method,
@@ -73,6 +78,7 @@ impl Envelope {
             token: wire.token.map(Secret::new),
             reply_to: wire.reply_to,
             timeout,
+            hops: wire.hops,
         })
     }
 
@@ -103,25 +109,63 @@ fn mentions_token(body: &[u8]) -> bool {
         .any(|window| window.eq_ignore_ascii_case(b"token"))
 }
 
-/// `"500ms"`, `"5s"`, `"2m"`, `"1h"`, `"90d"`.
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (count, unit) = text.split_at(digits);
-    let count: u64 = count.parse().ok()?;
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    Some(Duration::from_millis(count.checked_mul(unit_ms)?))
+/// Where the outcome of a call goes that could not be read, as far as that can.
+#[derive(Debug, Default)]
+pub struct Remains {
+    /// Where the reply goes.
+    pub reply_to: Option<String>,
+    /// JSON text that the caller recognises its reply by.
+    pub id: Option<Bytes>,
+}
+
+impl Remains {
+    /// Looks into a body that [`Envelope::read`] refused.
+    pub fn of(body: &Bytes) -> Remains {
+        #[derive(Default, Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            id: Option<&'a RawValue>,
+            #[serde(borrow)]
+            reply_to: Option<&'a RawValue>,
+        }
+        let wire: Wire<'_> = serde_json::from_slice(body).unwrap_or_default();
+        // What is broken must not be echoed.
+        let id = wire.id.filter(|id| scan(id.get().as_bytes(), 1).is_ok());
+        Remains {
+            reply_to: wire
+                .reply_to
+                .and_then(|text| serde_json::from_str(text.get()).ok()),
+            id: id.map(|id| body.slice_ref(id.get().as_bytes())),
+        }
+    }
+}
+
+/// The JSON-RPC 2.0 response to a call; `id` is JSON text.
+pub fn response(id: Option<&Bytes>, outcome: &Outcome) -> Bytes {
+    let id = id.map_or(Cow::Borrowed("null"), |id| String::from_utf8_lossy(id));
+    Bytes::from(match outcome {
+        Ok(reply) => {
+            let result = reply.payload.as_json();
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
+        }
+        Err(fault) => {
+            let mut data = Map::new();
+            data.insert("kind".into(), fault.kind.as_str().into());
+            fault.add_hints(&mut data, "detail");
+            let error = serde_json::json!({
+                "code": fault.kind.jsonrpc_code(),
+                "message": fault.message,
+                "data": data,
+            });
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::Reply;
 
     fn read(body: &'static str) -> Result<Envelope, Kind> {
         Envelope::read(&Bytes::from(body), 4).map_err(|fault| fault.kind)
@@ -176,5 +220,42 @@ mod tests {
         assert_eq!(kept(r#"{"token":"secret","x":1}"#), r#"{"x":1}"#);
         assert_eq!(kept("plain"), "plain");
         assert!(!String::from_utf8_lossy(&kept(r#"{"token":"secret","#)).contains("secret"));
+    }
+
+    #[test]
+    fn what_is_broken_is_answered_where_it_says() {
+        for body in [
+            r#"{"id":7,"reply_to":"r","method":"m","params":"\ud800"}"#,
+            r#"{"id":7,"reply_to":"r","method":"m","params":1e999}"#,
+            r#"{"id":7,"reply_to":"r","method":5,"timeout":{}}"#,
+        ] {
+            let body = Bytes::from(body);
+            assert!(Envelope::read(&body, 128).is_err());
+            let remains = Remains::of(&body);
+            assert_eq!(remains.reply_to.as_deref(), Some("r"));
+            assert_eq!(remains.id.as_deref(), Some(&b"7"[..]));
+        }
+        for body in ["{broken", "[1]", r#"{"reply_to":5}"#, r#"{"id":"\ud800"}"#] {
+            let remains = Remains::of(&Bytes::from(body));
+            assert!(remains.reply_to.is_none() && remains.id.is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_answer_is_a_json_rpc_response() {
+        let id = Bytes::from("7");
+        let ok = Ok(Reply::new(Payload::text("on")));
+        assert_eq!(
+            response(Some(&id), &ok),
+            r#"{"jsonrpc":"2.0","id":7,"result":"on"}"#
+        );
+        let fault = Fault::new(Kind::TargetError, "no").with_data(&serde_json::json!({"a": 1}));
+        let answer = response(None, &Err(fault));
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        let error = serde_json::json!({
+            "code": -32012, "message": "no", "data": {"kind": "target_error", "detail": {"a": 1}},
+        });
+        let whole = serde_json::json!({"jsonrpc": "2.0", "id": null, "error": error});
+        assert_eq!(answer, whole);
     }
 }

@@ -2,12 +2,14 @@
 
 mod amqp;
 mod http;
+mod mqtt;
 mod worker;
 
 use futures_util::future::BoxFuture;
 
 pub use self::amqp::AmqpTarget;
 pub use self::http::{HttpTarget, http_client};
+pub use self::mqtt::MqttTarget;
 pub use self::worker::{WorkerTarget, Workers};
 
 use crate::call::{Call, Outcome};

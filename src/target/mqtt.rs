@@ -1,16 +1,17 @@
 //! A responder on an MQTT bus: one request message each, its reply on the link's own inbox.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Target;
 use crate::call::{Call, Fault, Form, Kind, Outcome, Payload, Reply};
-use crate::link::mqtt::{Delivery, Message, MqttLink, Properties, ReplyTo, is_publishable, is_text};
+use crate::link::mqtt::{
+    Delivery, Message, MqttLink, Properties, ReplyTo, is_publishable, is_text,
+};
 use crate::router::{Captures, Place, Template};
 
 /// Calls go to a topic that may hold captures.
@@ -118,14 +119,17 @@ fn params_request(topic: String, qos: u8, call: &Call, reply_to: &ReplyTo) -> Me
 
 /// `timeout`, `call_id` and `hops` are members too, because MQTT 3.1.1 has no other place.
 fn jsonrpc_request(topic: String, qos: u8, call: &Call, reply_to: &ReplyTo) -> Message {
-    let params = call.params.as_json();
-    let mut text = String::with_capacity(params.len() + 320);
-    // A method name holds no control characters; quotes and backslashes it may.
-    let method = serde_json::Value::from(&*call.method);
-    // Writing to a String cannot fail.
-    let _ = write!(
-        text,
-        r#"{{"jsonrpc":"2.0","id":"{}","method":{method},"params":{params},"reply_to":"{}","timeout":"{}ms","call_id":"{}","hops":{}}}"#,
+    // JSON-RPC 2.0 §4.2: params are a structure or left out.
+    let json = call.params.as_json();
+    let (before, params, after) = match json.trim_start().as_bytes().first() {
+        Some(b'{' | b'[') => (r#","params":"#, &*json, ""),
+        _ if json.trim() == "null" => ("", "", ""),
+        _ => (r#","params":["#, &*json, "]"),
+    };
+    // A name may hold quotes and backslashes.
+    let method = Value::from(&*call.method);
+    let text = format!(
+        r#"{{"jsonrpc":"2.0","id":"{}","method":{method}{before}{params}{after},"reply_to":"{}","timeout":"{}ms","call_id":"{}","hops":{}}}"#,
         reply_to.correlation,
         reply_to.topic,
         call.deadline.remaining().as_millis(),
@@ -184,11 +188,10 @@ fn jsonrpc_reply(body: &Bytes, json_depth: usize) -> Outcome {
     if let Some(error) = response.error {
         let mut error = cut(error);
         error.check(json_depth).map_err(|fault| unfit(&fault))?;
-        return Err(Fault::new(
-            Kind::TargetError,
-            "the responder answered with an error",
-        )
-        .with_raw_data(error.bytes().clone()));
+        return Err(
+            Fault::new(Kind::TargetError, "the responder answered with an error")
+                .with_raw_data(error.bytes().clone()),
+        );
     }
     let mut result = response.result.map_or_else(Payload::null, cut);
     result.check(json_depth).map_err(|fault| unfit(&fault))?;
@@ -198,6 +201,9 @@ fn jsonrpc_reply(body: &Bytes, json_depth: usize) -> Outcome {
 const JSON: Option<&str> = Some("application/json");
 
 fn unfit(fault: &Fault) -> Fault {
-    let message = format!("the responder's reply is not fit to travel: {}", fault.message);
+    let message = format!(
+        "the responder's reply is not fit to travel: {}",
+        fault.message
+    );
     Fault::new(Kind::TargetError, message)
 }

@@ -182,7 +182,11 @@ mod tests {
         kept.retained = true;
         assert_eq!(reason(inbox.deliver(kept)), "retained_reply");
 
-        assert!(inbox.deliver(reply(&own, right.clone(), "5".into())).is_ok());
+        assert!(
+            inbox
+                .deliver(reply(&own, right.clone(), "5".into()))
+                .is_ok()
+        );
         assert_eq!(awaited.wait().await.unwrap().payload, "5");
         let double = reply(&own, right, "6".into());
         assert_eq!(reason(inbox.deliver(double)), "late_reply");

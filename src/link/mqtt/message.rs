@@ -71,7 +71,9 @@ impl Message {
             ..
         } = &self.properties;
         let texts = [response_topic, content_type].into_iter().flatten();
-        let user = user.iter().map(|(name, value)| name.len() + value.len() + 5);
+        let user = user
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 5);
         // The rest: fixed header, lengths, packet id, expiry.
         32 + self.topic.len()
             + self.payload.len()

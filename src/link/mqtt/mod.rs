@@ -17,10 +17,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::message::{Delivery, Message, Properties};
-pub use self::topic::{below, is_publishable, is_text, matches};
 use self::connection::{Ack, AckError, Client, PublishError};
 use self::inbox::Inbox;
+pub use self::message::{Delivery, Message, Properties};
+pub use self::topic::{below, is_publishable, is_text, matches};
 use crate::call::{Fault, Kind};
 use crate::config::{Limits, MqttBus, MqttProtocol};
 use crate::context::Context;
@@ -82,6 +82,21 @@ pub struct MqttLink {
     shared: Arc<Shared>,
 }
 
+/// A link that waits to be started: once calls can be taken.
+#[must_use = "the link does nothing before it is started"]
+pub struct Start {
+    link: MqttLink,
+    setup: Setup,
+}
+
+impl Start {
+    /// Lets the owning task run. Never waits for the broker.
+    pub fn start(self) {
+        let tasks = self.setup.tasks.clone();
+        tasks.spawn(supervise::keep(self.link, self.setup));
+    }
+}
+
 /// What the handles and the owning task share.
 struct Shared {
     bus: Arc<MqttBus>,
@@ -109,8 +124,8 @@ pub struct ReplyTo<'a> {
 }
 
 impl MqttLink {
-    /// Starts the link. Never waits for the broker.
-    pub fn start(setup: Setup) -> MqttLink {
+    /// A link that does nothing yet, and what starts it.
+    pub fn prepare(setup: Setup) -> (MqttLink, Start) {
         let link = MqttLink {
             shared: Arc::new(Shared {
                 bus: setup.bus.clone(),
@@ -122,9 +137,7 @@ impl MqttLink {
             }),
         };
         link.shared.tell(LinkState::Connecting, "");
-        let tasks = setup.tasks.clone();
-        tasks.spawn(supervise::keep(link.clone(), setup));
-        link
+        (link.clone(), Start { link, setup })
     }
 
     /// The broker.
@@ -158,6 +171,11 @@ impl MqttLink {
             None => Ok(()),
             Some(ack) => ack.wait().await.map_err(|error| self.not_taken(error)),
         }
+    }
+
+    /// Queues a message for the broker and waits for nothing.
+    pub fn send(&self, message: Message) -> Result<(), Fault> {
+        self.queue(message).map(drop)
     }
 
     /// Publishes a request and waits for its reply. The deadline is the caller's: dropping the
@@ -194,7 +212,10 @@ impl MqttLink {
         if size > open.max_packet && message.size() > open.max_packet {
             return Err(Fault::new(
                 Kind::TooLarge,
-                format!("the broker takes packets of at most {} bytes", open.max_packet),
+                format!(
+                    "the broker takes packets of at most {} bytes",
+                    open.max_packet
+                ),
             ));
         }
         open.client.publish(message).map_err(|error| match error {
@@ -209,7 +230,10 @@ impl MqttLink {
     }
 
     fn lost(&self) -> Fault {
-        let message = format!("the link to the bus {} was lost before the reply", self.name());
+        let message = format!(
+            "the link to the bus {} was lost before the reply",
+            self.name()
+        );
         Fault::unavailable("link_lost", message).handed_over()
     }
 

@@ -159,11 +159,7 @@ struct Guide<'a> {
 }
 
 impl Guide<'_> {
-    async fn run(
-        self,
-        client: Client,
-        acceptance: oneshot::Receiver<usize>,
-    ) -> Result<(), String> {
+    async fn run(self, client: Client, acceptance: oneshot::Receiver<usize>) -> Result<(), String> {
         // The pump ends by itself if the broker takes too long to accept.
         let Ok(max_packet) = acceptance.await else {
             return Err("the connection ended".into());
@@ -203,10 +199,16 @@ impl Guide<'_> {
         if matches!(answers.first(), Some(None)) {
             self.link.shared.open.store(Some(open.clone()));
         }
-        let refused = self.filters.iter().zip(answers).find_map(|(filter, answer)| {
-            let reason = answer?;
-            Some(format!("the broker refuses the subscription of {filter}: {reason}"))
-        });
+        let refused = self
+            .filters
+            .iter()
+            .zip(answers)
+            .find_map(|(filter, answer)| {
+                let reason = answer?;
+                Some(format!(
+                    "the broker refuses the subscription of {filter}: {reason}"
+                ))
+            });
         Ok(refused)
     }
 

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use rumqttc_v5::mqttbytes::QoS;
 use rumqttc_v5::mqttbytes::v5::{
     ConnAck, Packet, PubAckReason, Publish, PublishProperties, RetainForwardRule,
     SubscribeReasonCode,
 };
 use rumqttc_v5::{
-    AsyncClient, Broker, EventLoop, Event as RawEvent, MqttOptions, NetworkOptions, PublishNotice,
+    AsyncClient, Broker, Event as RawEvent, EventLoop, MqttOptions, NetworkOptions, PublishNotice,
     PublishOptions, PublishResult, SubscribeFilterInput, SubscribeNotice, TlsConfiguration,
     Transport, ValidatedTopic,
 };
-use rumqttc_v5::mqttbytes::QoS;
 
 use super::connection::{AckError, Event, PublishError, Settings};
 use super::message::{Delivery, Message, Properties};

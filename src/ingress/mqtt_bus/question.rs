@@ -1,0 +1,171 @@
+//! From a delivery to a call: the topic decides the shape.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::answer::{Answer, Shape};
+use crate::auth::Secret;
+use crate::call::{Deadline, Fault, Kind, Payload};
+use crate::config::{Limits, MqttBus};
+use crate::dialect::envelope::{Envelope, Remains};
+use crate::link::mqtt::{Delivery, Properties, below};
+
+/// What is asked.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) method: Arc<str>,
+    pub(super) params: Payload,
+    pub(super) token: Option<Secret>,
+    /// How long the caller waits at most.
+    pub(super) wanted: Option<Duration>,
+    pub(super) hops: u32,
+    pub(super) traceparent: Option<Arc<str>>,
+}
+
+/// Reads a delivery on a call topic: what is asked, or why that cannot be said, and where the
+/// outcome goes.
+pub(super) fn read(
+    bus: &MqttBus,
+    limits: &Limits,
+    delivery: Delivery,
+) -> (Result<Question, Fault>, Answer) {
+    let prefix = bus.calls.as_deref().unwrap_or_default();
+    let method = below(prefix, delivery.topic())
+        .unwrap_or_default()
+        .to_owned();
+    let mut answer = Answer {
+        topic: delivery.properties.response_topic.clone(),
+        correlation: delivery.properties.correlation.clone(),
+        qos: delivery.qos.min(1),
+        shape: Shape::Bare,
+    };
+    let beside = Beside::read(&delivery.properties);
+    let question = if method.is_empty() {
+        envelope(limits, &delivery.payload, beside, &mut answer)
+    } else {
+        params(&method, delivery, beside)
+    };
+    let question = match question {
+        Ok(question) if question.params.len() > limits.message => Err(Fault::new(
+            Kind::TooLarge,
+            format!(
+                "a message has at most {} bytes; see limits.message",
+                limits.message
+            ),
+        )),
+        question => question,
+    };
+    (question, answer)
+}
+
+/// `<calls>/<method>`: the payload is the params.
+fn params(
+    method: &str,
+    delivery: Delivery,
+    beside: Result<Beside, Fault>,
+) -> Result<Question, Fault> {
+    let beside = beside?;
+    let content_type = delivery.properties.content_type.as_deref();
+    Ok(Question {
+        method: method.into(),
+        params: Payload::from_body(delivery.payload, content_type),
+        token: beside.token,
+        wanted: beside.wanted,
+        hops: beside.hops,
+        traceparent: beside.traceparent,
+    })
+}
+
+/// `<calls>` itself: all is in the body. On MQTT 5 properties count as well.
+fn envelope(
+    limits: &Limits,
+    body: &Bytes,
+    beside: Result<Beside, Fault>,
+    answer: &mut Answer,
+) -> Result<Question, Fault> {
+    let envelope = Envelope::read(body, limits.json_depth);
+    let remains = match &envelope {
+        Ok(envelope) => Remains {
+            reply_to: envelope.reply_to.clone(),
+            id: envelope.id.clone(),
+        },
+        Err(_) => Remains::of(body),
+    };
+    answer.shape = Shape::Jsonrpc(remains.id);
+    if remains.reply_to.is_some() {
+        answer.topic = remains.reply_to;
+    }
+    let (envelope, beside) = (envelope?, beside?);
+    Ok(Question {
+        method: envelope.method.into(),
+        params: envelope.params,
+        token: one(envelope.token, beside.token)?,
+        wanted: sooner(envelope.timeout, beside.wanted),
+        hops: envelope.hops.unwrap_or_default().max(beside.hops),
+        traceparent: beside.traceparent,
+    })
+}
+
+/// What properties say.
+#[derive(Default)]
+struct Beside {
+    token: Option<Secret>,
+    wanted: Option<Duration>,
+    hops: u32,
+    traceparent: Option<Arc<str>>,
+}
+
+impl Beside {
+    fn read(properties: &Properties) -> Result<Beside, Fault> {
+        let mut beside = Beside {
+            wanted: properties
+                .expiry
+                .map(|seconds| Duration::from_secs(seconds.into())),
+            ..Beside::default()
+        };
+        for (name, value) in &properties.user {
+            match name.as_str() {
+                "token" => {
+                    beside.token = one(beside.token.take(), Some(Secret::new(value.as_str())))?;
+                }
+                "deadline" => {
+                    let left = Deadline::from_unix_ms(number(name, value)?).remaining();
+                    beside.wanted = sooner(beside.wanted, Some(left));
+                }
+                // A count too large to read is too large all the same.
+                "hops" => beside.hops = u32::try_from(number(name, value)?).unwrap_or(u32::MAX),
+                "traceparent" => beside.traceparent = Some(value.as_str().into()),
+                _ => {}
+            }
+        }
+        Ok(beside)
+    }
+}
+
+fn number(name: &str, value: &str) -> Result<u64, Fault> {
+    value.parse().map_err(|_| {
+        Fault::new(
+            Kind::InvalidRequest,
+            format!("the user property {name} is not a whole number"),
+        )
+    })
+}
+
+fn one(first: Option<Secret>, second: Option<Secret>) -> Result<Option<Secret>, Fault> {
+    match (first, second) {
+        (Some(first), Some(second)) if first != second => Err(Fault::new(
+            Kind::Unauthenticated,
+            "the call carries two different tokens",
+        )),
+        (first, second) => Ok(first.or(second)),
+    }
+}
+
+fn sooner(first: Option<Duration>, second: Option<Duration>) -> Option<Duration> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(first.min(second)),
+        (first, second) => first.or(second),
+    }
+}
