@@ -16,7 +16,7 @@ use crate::auth::Authenticator;
 use crate::call::Fault;
 use crate::config::Config;
 use crate::context::Context;
-use crate::ingress::Admin;
+use crate::ingress::{Admin, Listeners};
 use crate::observe::{LinkStates, Metrics};
 use crate::router::{Dispatcher, Table};
 use crate::systemd::Supervisor;
@@ -28,6 +28,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// A daemon whose sockets are bound and whose parts are wired, but which does nothing yet.
 pub struct App {
     context: Context,
+    listeners: Listeners,
     admin: Option<Admin>,
     links: Links,
 }
@@ -43,6 +44,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A certificate, key or authority cannot be used.
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
     /// The system gives no HTTP client.
     #[error("cannot set up HTTP for the routes to HTTP services: {0}")]
     HttpClient(#[from] Fault),
@@ -56,6 +60,7 @@ impl App {
             Admin::bind(address).map_err(|source| StartError::Bind { address, source })
         });
         let admin = admin.transpose()?;
+        let listeners = Listeners::bind(&config).await?;
         let metrics = Arc::new(Metrics::new());
         let failures = config.limits.auth_failures;
         let auth = Authenticator::new(
@@ -88,9 +93,15 @@ impl App {
         context.dispatcher.replace_table(table);
         Ok(App {
             context,
+            listeners,
             admin,
             links: targets.links,
         })
+    }
+
+    /// Where clients can connect, in the order of the configuration.
+    pub fn addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.listeners.addresses()
     }
 
     /// Where `/healthz`, `/readyz` and `/metrics` will be answered.
@@ -104,36 +115,36 @@ impl App {
             admin.serve(&self.context);
         }
         self.links.start();
+        self.listeners.serve(&self.context);
         let supervisor = Supervisor::new(&self.context);
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = supervisor.tell() => {}
         }
         supervisor.stopping();
-        self.drain().await;
+        drain(self.context).await;
     }
+}
 
-    /// Lets nobody in any more, waits for what is under way, then ends the rest.
-    async fn drain(self) {
-        let context = self.context;
-        context.dispatcher.drain();
-        context.drain.cancel();
-        context.tasks.close();
-        context.background.close();
-        let limit = context.config.limits.drain;
-        if timeout(limit, context.tasks.wait()).await.is_err() {
-            tracing::warn!("the drain took too long, calls are cut off");
-            context.dispatcher.cut_off();
-            // Time to say so to those who wait; nobody gets it who does not read.
-            timeout(FAREWELL, context.tasks.wait()).await.ok();
-        }
-        context.stop.cancel();
-        let ended = timeout(FAREWELL, async {
-            context.tasks.wait().await;
-            context.background.wait().await;
-        });
-        if ended.await.is_err() {
-            tracing::warn!("not everything ended in time");
-        }
+/// Lets nobody in any more, waits for what is under way, then ends the rest.
+async fn drain(context: Context) {
+    context.dispatcher.drain();
+    context.drain.cancel();
+    context.tasks.close();
+    context.background.close();
+    let limit = context.config.limits.drain;
+    if timeout(limit, context.tasks.wait()).await.is_err() {
+        tracing::warn!("the drain took too long, calls are cut off");
+        context.dispatcher.cut_off();
+        // Time to say so to those who wait; nobody gets it who does not read.
+        timeout(FAREWELL, context.tasks.wait()).await.ok();
+    }
+    context.stop.cancel();
+    let ended = timeout(FAREWELL, async {
+        context.tasks.wait().await;
+        context.background.wait().await;
+    });
+    if ended.await.is_err() {
+        tracing::warn!("not everything ended in time");
     }
 }

@@ -22,7 +22,10 @@ impl Targets {
         Ok(Targets {
             config: context.config.clone(),
             http: http_client(&context.config.limits)?,
-            worker: Arc::new(WorkerTarget::new(context.workers.clone())),
+            worker: Arc::new(WorkerTarget::new(
+                context.workers.clone(),
+                context.config.limits.json_depth,
+            )),
             links: Links::prepare(context),
         })
     }

@@ -2,4 +2,8 @@
 
 pub mod envelope;
 pub mod http;
+pub mod jsonrpc;
 pub mod scriptr;
+mod session;
+
+pub use self::session::{CloseCode, Effect, Effects, Request, Session, Ticket};

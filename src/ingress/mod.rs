@@ -3,8 +3,17 @@
 mod admin;
 pub mod amqp_bus;
 mod body;
+mod connection;
+mod credentials;
+mod door;
 mod http;
+mod listener;
 mod mqtt_bus;
+mod stream;
+mod tls;
+mod upgrade;
+mod ws;
 
 pub use self::admin::Admin;
+pub use self::listener::Listeners;
 pub use self::mqtt_bus::MqttCalls;

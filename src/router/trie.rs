@@ -51,7 +51,25 @@ impl<T> Trie<T> {
 
     /// The value of the row with an equal pattern.
     pub fn get_mut(&mut self, pattern: &Pattern) -> Option<&mut T> {
-        self.slot(pattern).as_mut()
+        self.root.slot(pattern.segments())?.as_mut()
+    }
+
+    /// The value of the row with an equal pattern, which is added if there is none.
+    pub fn get_or_default(&mut self, pattern: &Pattern) -> &mut T
+    where
+        T: Default,
+    {
+        if self.get_mut(pattern).is_none() {
+            self.len += 1;
+        }
+        self.slot(pattern).get_or_insert_default()
+    }
+
+    /// Takes out the row with an equal pattern, and every node that only led to it.
+    pub fn remove(&mut self, pattern: &Pattern) -> Option<T> {
+        let removed = self.root.remove(pattern.segments());
+        self.len -= usize::from(removed.is_some());
+        removed
     }
 
     fn slot(&mut self, pattern: &Pattern) -> &mut Option<T> {
@@ -69,6 +87,11 @@ impl<T> Trie<T> {
     /// The row that takes this name.
     pub fn find(&self, name: &str) -> Option<&T> {
         self.root.find(Some(name))
+    }
+
+    /// Shows every row that takes this name, the most specific first, until `stop` says so.
+    pub fn visit(&self, name: &str, stop: &mut impl FnMut(&T) -> bool) {
+        self.root.visit(Some(name), stop);
     }
 
     /// How many rows there are.
@@ -96,6 +119,63 @@ impl<T> Node<T> {
         by_literal
             .or_else(|| self.one.as_ref().and_then(|node| node.find(after)))
             .or(self.rest.as_ref())
+    }
+}
+
+impl<T> Node<T> {
+    /// Returns whether to stop.
+    fn visit(&self, name: Option<&str>, stop: &mut impl FnMut(&T) -> bool) -> bool {
+        let Some(name) = name else {
+            return self.here.as_ref().is_some_and(stop);
+        };
+        let (part, after) = match name.split_once('/') {
+            Some((part, after)) => (part, Some(after)),
+            None => (name, None),
+        };
+        let literal = self.literal.get(part);
+        literal.is_some_and(|node| node.visit(after, stop))
+            || self
+                .one
+                .as_ref()
+                .is_some_and(|node| node.visit(after, stop))
+            || self.rest.as_ref().is_some_and(stop)
+    }
+
+    /// The place of a pattern, as far as there is one.
+    fn slot(&mut self, segments: &[Segment]) -> Option<&mut Option<T>> {
+        match segments.split_first() {
+            None => Some(&mut self.here),
+            Some((Segment::Literal(text), rest)) => self.literal.get_mut(text)?.slot(rest),
+            Some((Segment::One(_), rest)) => self.one.as_mut()?.slot(rest),
+            Some((Segment::Rest(_), _)) => Some(&mut self.rest),
+        }
+    }
+
+    fn remove(&mut self, segments: &[Segment]) -> Option<T> {
+        match segments.split_first() {
+            None => self.here.take(),
+            Some((Segment::Literal(text), rest)) => {
+                let node = self.literal.get_mut(text)?;
+                let removed = node.remove(rest);
+                if node.is_empty() {
+                    self.literal.remove(text);
+                }
+                removed
+            }
+            Some((Segment::One(_), rest)) => {
+                let node = self.one.as_mut()?;
+                let removed = node.remove(rest);
+                if node.is_empty() {
+                    self.one = None;
+                }
+                removed
+            }
+            Some((Segment::Rest(_), _)) => self.rest.take(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.literal.is_empty() && self.one.is_none() && self.rest.is_none() && self.here.is_none()
     }
 }
 
@@ -127,6 +207,26 @@ mod tests {
         ] {
             assert_eq!(trie.find(name).map(String::as_str), Some(row), "{name}");
         }
+    }
+
+    #[test]
+    fn all_rows_are_shown_and_removed_without_a_trace() {
+        let rows = ["a/b", "a/{x}", "a/{x...}", "{all...}", "z"];
+        let mut trie = trie(&rows);
+        let mut shown = Vec::new();
+        trie.visit("a/b", &mut |row: &String| {
+            shown.push(row.clone());
+            row == "a/{x...}"
+        });
+        assert_eq!(shown, ["a/b", "a/{x}", "a/{x...}"]);
+        for row in rows {
+            assert_eq!(
+                trie.remove(&Pattern::parse(row).unwrap()).as_deref(),
+                Some(row)
+            );
+        }
+        assert!(trie.is_empty() && trie.root.is_empty());
+        assert_eq!(trie.remove(&Pattern::parse("a/b").unwrap()), None);
     }
 
     /// A pattern of these kinds of segments: two literals, a capture, and a rest at the end.

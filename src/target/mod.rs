@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 pub use self::amqp::AmqpTarget;
 pub use self::http::{HttpTarget, http_client};
 pub use self::mqtt::MqttTarget;
-pub use self::worker::{WorkerTarget, Workers};
+pub use self::worker::{Ask, Mail, Seat, WorkerAnswer, WorkerTarget, Workers};
 
 use crate::call::{Call, Outcome};
 use crate::router::Captures;

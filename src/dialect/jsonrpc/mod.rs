@@ -1,0 +1,14 @@
+//! JSON-RPC 2.0 in both directions (<https://www.jsonrpc.org/specification>): clients call, and
+//! may answer calls themselves as workers.
+//!
+//! `docs/wire-jsonrpc.md` describes what callway adds.
+
+mod batch;
+mod builtin;
+mod conversation;
+mod read;
+mod write;
+
+pub use self::conversation::Conversation;
+pub use self::read::{Asked, Incoming, read};
+pub use self::write::{failure, notification, request, success};

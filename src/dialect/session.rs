@@ -1,0 +1,94 @@
+//! One client's conversation over messages: what a WebSocket dialect is told, and what it wants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::call::{Outcome, Payload};
+use crate::router::Pattern;
+use crate::target::{Ask, WorkerAnswer};
+
+/// Names a call within its session. Chosen by the dialect, never used twice.
+pub type Ticket = u64;
+
+/// One conversation. It has no clock and no socket: whoever drives it carries out the effects.
+pub trait Session: Send {
+    /// The connection is open; nothing was received yet.
+    fn opened(&mut self, _effects: &mut Effects) {}
+
+    /// A message came in. Nobody has looked whether it is UTF-8: binary frames count as text.
+    fn message(&mut self, message: Bytes, effects: &mut Effects);
+
+    /// A call that was asked for by [`Effect::Call`] has its outcome. Told once for each, but not
+    /// for calls that were cancelled.
+    fn outcome(&mut self, ticket: Ticket, outcome: Outcome, effects: &mut Effects);
+
+    /// The responder of a call sent interim news. It may have had its outcome already.
+    fn progress(&mut self, _ticket: Ticket, _data: &RawValue, _effects: &mut Effects) {}
+
+    /// A call is put to this client, which offered its method. `number` comes back in
+    /// [`Effect::Answer`].
+    fn ask(&mut self, _number: u64, _ask: &Ask, _effects: &mut Effects) {}
+
+    /// Nobody waits for the answer to this ask any more.
+    fn ask_cancelled(&mut self, _number: u64, _effects: &mut Effects) {}
+}
+
+/// What a dialect wants done, in order.
+pub type Effects = Vec<Effect>;
+
+/// One thing that a dialect wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send a text message.
+    Send(String),
+    /// Make a call.
+    Call(Ticket, Request),
+    /// Give up a call; it gets no outcome.
+    Cancel(Ticket),
+    /// Close the connection, after what was sent before.
+    Close(CloseCode, &'static str),
+    /// This client answers these methods from now on, and no others. None withdraws the offer.
+    Serve {
+        /// What it answers. Its caller was permitted to.
+        methods: Vec<Pattern>,
+        /// How many calls at once.
+        concurrency: usize,
+    },
+    /// A limit of this name was reached; it is to be counted.
+    Limit(&'static str),
+    /// This client answered an ask.
+    Answer(u64, WorkerAnswer),
+    /// This client has interim news about an ask.
+    Progress(u64, Box<RawValue>),
+}
+
+/// A call as a client asks for it.
+#[derive(Debug)]
+pub struct Request {
+    /// The method, as it was written.
+    pub method: Arc<str>,
+    /// What it is called with.
+    pub params: Payload,
+    /// How long the client waits; `limits.timeout` unless it says so.
+    pub timeout: Option<Duration>,
+    /// Whether the client can take interim news.
+    pub progress: bool,
+}
+
+/// Why a connection is closed (RFC 6455 §7.4; from 4000 on callway's own).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // each name says it
+#[repr(u16)]
+pub enum CloseCode {
+    Done = 1000,
+    Drain = 1001,
+    Protocol = 1002,
+    BadText = 1007,
+    TooBig = 1009,
+    InvalidToken = 4000,
+    TooSlow = 4008,
+    TooManyConnections = 4009,
+}

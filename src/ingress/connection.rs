@@ -1,0 +1,202 @@
+//! One accepted connection from its TLS handshake to its end: HTTP requests, until one of them
+//! turns it into a WebSocket.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use hyper::Request;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::door::Door;
+use super::http::{self, Exchange, Response};
+use super::listener::Place;
+use super::stream::Stream;
+use super::upgrade::{self, Opening, Verdict};
+use super::ws;
+use crate::auth::Source;
+use crate::call::{Fault, Kind, Via};
+use crate::config::Dialect;
+use crate::context::Context;
+use crate::dialect::http::{HttpDialect, Plain};
+use crate::dialect::scriptr::Rest;
+
+/// Bytes of a request's head (request line and header fields); more is answered 431 or 414.
+const MAX_HEAD: usize = 32 * 1024;
+
+/// What requests on one connection share.
+pub(super) struct Visit {
+    pub(super) door: Arc<Door>,
+    pub(super) peer: IpAddr,
+    /// One connection too many: requests are refused.
+    pub(super) beyond: bool,
+    pub(super) context: Context,
+    /// What the WebSocket that a request asked for is opened with.
+    opening: Mutex<Option<Opening>>,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(
+    tcp: TcpStream,
+    peer: IpAddr,
+    door: Arc<Door>,
+    place: Place,
+    context: Context,
+) {
+    let visit = Arc::new(Visit {
+        door,
+        peer,
+        beyond: place.beyond,
+        context,
+        opening: Mutex::new(None),
+    });
+    let stop = visit.context.stop.clone();
+    // Boxed, so that an idle WebSocket does not keep the room that the handshakes needed.
+    let handshakes = Box::pin(handshakes(tcp, visit.clone()));
+    let upgraded = tokio::select! {
+        () = stop.cancelled() => None,
+        upgraded = handshakes => upgraded,
+    };
+    if let Some((stream, read, opening)) = upgraded {
+        let context = visit.context.clone();
+        drop(visit);
+        ws::run(stream, read, opening, context).await;
+    }
+    drop(place);
+}
+
+/// TLS and HTTP. Ends with a stream if a request asked for a WebSocket.
+async fn handshakes(tcp: TcpStream, visit: Arc<Visit>) -> Option<(Stream, Bytes, Opening)> {
+    let stream = match &visit.door.tls {
+        None => Stream::plain(tcp),
+        Some(acceptor) => {
+            let within = visit.context.config.limits.handshake;
+            match timeout(within, acceptor.accept(tcp)).await {
+                Ok(Ok(tls)) => Stream::tls(tls),
+                Ok(Err(error)) => {
+                    tracing::debug!(peer = %visit.peer, %error, "TLS handshake failed");
+                    return None;
+                }
+                Err(_elapsed) => {
+                    visit.context.metrics.limit_reached("handshake");
+                    return None;
+                }
+            }
+        }
+    };
+    match requests(stream, &visit).await {
+        Ok((mut stream, read)) => {
+            let opening = visit.opening.lock().take();
+            if opening.is_none() {
+                // The peer may be gone already, which is what is wanted.
+                let _gone = stream.shutdown().await;
+            }
+            Some((stream, read, opening?))
+        }
+        Err(error) => {
+            if error.is_timeout() {
+                visit.context.metrics.limit_reached("handshake");
+            }
+            tracing::debug!(peer = %visit.peer, %error, "connection ended");
+            None
+        }
+    }
+}
+
+/// Answers requests until the client leaves, the drain begins, or a WebSocket is opened.
+async fn requests(stream: Stream, visit: &Arc<Visit>) -> hyper::Result<(Stream, Bytes)> {
+    let limits = &visit.context.config.limits;
+    let service = service_fn({
+        let visit = visit.clone();
+        move |request| answer(request, visit.clone())
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.handshake)
+        .max_buf_size(2 * MAX_HEAD)
+        .max_header_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let drain = visit.context.drain.cancelled();
+    tokio::select! {
+        ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended?,
+        () = drain => {
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|cx| connection.poll_without_shutdown(cx)).await?;
+        }
+    }
+    let parts = connection.into_parts();
+    Ok((parts.io.into_inner(), parts.read_buf))
+}
+
+fn answer(
+    request: Request<Incoming>,
+    visit: Arc<Visit>,
+) -> BoxFuture<'static, Result<Response, Infallible>> {
+    async move {
+        if upgrade::is_wanted(&request) {
+            match upgrade::open(&request, &visit).await {
+                Verdict::Open(response, opening) => {
+                    *visit.opening.lock() = Some(opening);
+                    return Ok(response);
+                }
+                Verdict::Refused(response) => return Ok(response),
+                Verdict::NotHere => {}
+            }
+        }
+        Ok(exchange(request, &visit).await)
+    }
+    .boxed()
+}
+
+/// Answers a request that stays one.
+async fn exchange(request: Request<Incoming>, visit: &Visit) -> Response {
+    let path = request.uri().path().to_owned();
+    let Some((endpoint, rest)) = visit.door.endpoint(&path) else {
+        let fault = Fault::new(
+            Kind::MethodNotFound,
+            "no endpoint of this listener has this path",
+        );
+        return http::refuse(&fault);
+    };
+    let (dialect, anonymous): (Box<dyn HttpDialect>, _) = match &endpoint.dialect {
+        Dialect::Jsonrpc => return http::write(upgrade::required()),
+        Dialect::Http => (Box::new(Plain), None),
+        Dialect::Scriptr(options) => (
+            Box::new(Rest::new(options.clone())),
+            options.anonymous.as_deref(),
+        ),
+    };
+    if visit.beyond {
+        visit.context.metrics.limit_reached("connections");
+        let fault = Fault::new(Kind::Overloaded, "too many connections, try again soon")
+            .with_retry_after(Duration::from_secs(1));
+        let mut response = http::write(dialect.refuse(&fault));
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
+    let exchange = Exchange {
+        context: &visit.context,
+        dialect: &*dialect,
+        path: rest.strip_prefix('/').unwrap_or(rest),
+        source: Source::Peer {
+            address: visit.door.client(visit.peer, request.headers()),
+            via: Via::Http,
+        },
+        origins: visit.door.config.allowed_origins.as_deref(),
+        anonymous,
+    };
+    exchange.serve(request).await
+}

@@ -1,0 +1,71 @@
+//! The session loop of every WebSocket dialect: reads and writes at once, and runs the calls.
+//!
+//! One task per connection holds everything: calls are futures inside it, so that dropping the
+//! session cancels them, and what is sent waits in a queue with a bound.
+
+mod calls;
+mod farewell;
+mod outbox;
+mod pulse;
+mod talk;
+
+use hyper::body::Bytes;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use self::talk::{End, Talk};
+use super::stream::Stream;
+use super::upgrade::Opening;
+use crate::config::Limits;
+use crate::context::Context;
+
+/// A small buffer: it is there for as long as the connection is. Longer messages make it grow.
+const READ_BUFFER: usize = 4 * 1024;
+/// Frames are gathered up to this size before they are written.
+const WRITE_BUFFER: usize = 8 * 1024;
+
+type Socket = WebSocketStream<Stream>;
+
+/// Runs a WebSocket from its opening to its end. `read` was read behind the handshake.
+pub(super) async fn run(stream: Stream, read: Bytes, opening: Opening, context: Context) {
+    let config = config(&context.config.limits);
+    let socket =
+        WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config));
+    let socket = socket.await;
+    let (end, socket) = match opening {
+        Opening::Refusal(code, reason) => (End::Close(code, reason), socket),
+        Opening::Session(caller, session) => {
+            let _counted = Counted::open(&context);
+            Talk::new(socket, caller, session, context.clone())
+                .run()
+                .await
+        }
+    };
+    if let End::Close(code, reason) = end {
+        farewell::say(socket, code, reason, &context).await;
+    }
+}
+
+fn config(limits: &Limits) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(Some(limits.message))
+        .max_frame_size(Some(limits.message))
+}
+
+/// An open connection, as the metrics see it.
+struct Counted<'a>(&'a Context);
+
+impl<'a> Counted<'a> {
+    fn open(context: &'a Context) -> Counted<'a> {
+        context.metrics.connection_opened("ws");
+        Counted(context)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.connection_closed("ws");
+    }
+}

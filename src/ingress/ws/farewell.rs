@@ -1,0 +1,53 @@
+//! Closes a WebSocket so that the client gets to read why.
+
+use std::time::Duration;
+
+use futures_util::SinkExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use super::Socket;
+use crate::context::Context;
+use crate::dialect::CloseCode;
+
+/// How long the close frame may wait for a client that does not read.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long what the client still sends is read and thrown away. Closing a socket with unread
+/// bytes resets it, and a reset may overtake the close frame.
+const LINGER: Duration = Duration::from_secs(1);
+/// Both, when everything has to end now.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// Sends the close frame, then the end of the stream, then waits for the client's.
+pub(super) async fn say(socket: Socket, code: CloseCode, reason: &'static str, context: &Context) {
+    tokio::select! {
+        () = until_read(socket, code, reason) => {}
+        () = async {
+            context.stop.cancelled().await;
+            tokio::time::sleep(AT_ONCE).await;
+        } => {}
+    }
+}
+
+async fn until_read(mut socket: Socket, code: CloseCode, reason: &'static str) {
+    let frame = CloseFrame {
+        code: (code as u16).into(),
+        reason: reason.into(),
+    };
+    // `send` comes back with an error where the peer has closed already; then there is no more
+    // to say.
+    let sent = timeout(PATIENCE, socket.send(Message::Close(Some(frame)))).await;
+    if !matches!(sent, Ok(Ok(()))) {
+        return;
+    }
+    let mut stream = socket.into_inner();
+    let _lingered = timeout(LINGER, async {
+        if stream.shutdown().await.is_ok() {
+            let mut rest = vec![0; 4096];
+            while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+        }
+    })
+    .await;
+}

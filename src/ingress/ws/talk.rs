@@ -1,0 +1,308 @@
+//! The loop itself: what came in goes to the dialect, what the dialect wants is carried out.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, Stream as _};
+use hyper::body::Bytes;
+use tokio::time::{Instant, Sleep};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::Socket;
+use super::calls::Calls;
+use super::outbox::Outbox;
+use super::pulse::{Due, Pulse};
+use crate::auth::Caller;
+use crate::call::{Fault, Kind};
+use crate::context::Context;
+use crate::dialect::{CloseCode, Effect, Effects, Request, Session, Ticket};
+use crate::target::{Mail, Seat};
+
+/// Messages, outcomes and asks that are taken up before others get their turn.
+const TURN: usize = 64;
+/// How often a draining worker looks whether its work is over.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How a session ended.
+pub(super) enum End {
+    /// The client is gone, or closed the connection itself.
+    Gone,
+    /// It is to be closed, with this code and reason.
+    Close(CloseCode, &'static str),
+}
+
+/// One client's session.
+pub(super) struct Talk {
+    socket: Socket,
+    caller: Caller,
+    session: Box<dyn Session>,
+    context: Context,
+    effects: Effects,
+    calls: Calls,
+    outbox: Outbox,
+    /// Taken with the client's first offer.
+    seat: Option<Box<Seat>>,
+    pulse: Pulse,
+    clock: Pin<Box<Sleep>>,
+    /// Asked for by the dialect; done when everything before it was sent.
+    closing: Option<(CloseCode, &'static str)>,
+    draining: bool,
+}
+
+impl Talk {
+    pub(super) fn new(
+        socket: Socket,
+        caller: Caller,
+        session: Box<dyn Session>,
+        context: Context,
+    ) -> Talk {
+        let limits = &context.config.limits;
+        let pulse = Pulse::new(limits.ping, limits.pong);
+        Talk {
+            socket,
+            caller,
+            session,
+            effects: Effects::new(),
+            calls: Calls::default(),
+            outbox: Outbox::new(limits.send_queue),
+            seat: None,
+            clock: Box::pin(tokio::time::sleep_until(pulse.next())),
+            pulse,
+            closing: None,
+            draining: false,
+            context,
+        }
+    }
+
+    /// Until the client leaves, misbehaves, or has to go. Whatever it had under way ends here.
+    pub(super) async fn run(mut self) -> (End, Socket) {
+        self.session.opened(&mut self.effects);
+        self.carry_out();
+        let (drain, stop) = (self.context.drain.clone(), self.context.stop.clone());
+        let end = loop {
+            let draining = self.draining;
+            tokio::select! {
+                biased;
+                end = poll_fn(|cx| self.poll(cx)) => break end,
+                () = stop.cancelled() => break End::Close(CloseCode::Drain, "shutting down"),
+                () = drain.cancelled(), if !draining => self.draining = true,
+            }
+        };
+        (end, self.socket)
+    }
+
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<End> {
+        let mut turn = TURN;
+        loop {
+            let before = turn;
+            while turn > 0
+                && let Poll::Ready(incoming) = self.poll_incoming(cx)
+            {
+                match incoming {
+                    Ok(()) => turn -= 1,
+                    Err(end) => return Poll::Ready(end),
+                }
+            }
+            // Nothing more is made for a client that does not read what is there.
+            while turn > 0 && !self.outbox.is_half_full() && self.poll_work(cx).is_ready() {
+                turn -= 1;
+            }
+            if let Poll::Ready(Err(_broken)) = self.outbox.poll_send(&mut self.socket, cx) {
+                return Poll::Ready(End::Gone);
+            }
+            if self.outbox.is_over() || self.outbox.is_stalled() {
+                self.context.metrics.limit_reached("send_queue");
+                return Poll::Ready(End::Close(CloseCode::TooSlow, "too slow"));
+            }
+            if turn == 0 {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            if turn == before {
+                break;
+            }
+        }
+        if let Some(end) = self.poll_clock(cx) {
+            return Poll::Ready(end);
+        }
+        match self.is_over() {
+            Some((code, reason)) => Poll::Ready(End::Close(code, reason)),
+            None => Poll::Pending,
+        }
+    }
+
+    fn poll_incoming(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
+        let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Poll::Ready(Err(self.broken(&error))),
+            None => return Poll::Ready(Err(End::Gone)),
+        };
+        match message {
+            Message::Text(text) => self.message(text.into()),
+            Message::Binary(bytes) => self.message(bytes),
+            Message::Pong(_) => self.pulse.pong(),
+            // Pings and the client's close frame are answered by the library, on the next read.
+            Message::Ping(_) | Message::Close(_) | Message::Frame(_) => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn message(&mut self, message: Bytes) {
+        if self.closing.is_none() {
+            self.session.message(message, &mut self.effects);
+            self.carry_out();
+        }
+    }
+
+    /// The close code that RFC 6455 §7.4.1 has for an error.
+    fn broken(&self, error: &Error) -> End {
+        match error {
+            Error::Capacity(_) => {
+                self.context.metrics.limit_reached("message");
+                End::Close(CloseCode::TooBig, "message too large")
+            }
+            Error::Utf8(_) => End::Close(CloseCode::BadText, "not valid UTF-8"),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+            Error::Protocol(_) => End::Close(CloseCode::Protocol, "protocol error"),
+            _ => End::Gone,
+        }
+    }
+
+    /// Takes up one outcome, one piece of news or one piece of mail.
+    fn poll_work(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if let Poll::Ready((ticket, data)) = self.calls.poll_news(cx) {
+            self.session.progress(ticket, &data, &mut self.effects);
+        } else if let Poll::Ready((ticket, outcome)) = self.calls.poll_outcome(cx) {
+            self.session.outcome(ticket, outcome, &mut self.effects);
+        } else if let Some(seat) = &mut self.seat
+            && let Poll::Ready(Some(mail)) = seat.poll_mail(cx)
+        {
+            match mail {
+                Mail::Ask(number, ask) => {
+                    self.session.ask(number, &ask, &mut self.effects);
+                    seat.hand_over(number, *ask);
+                }
+                Mail::Cancelled(number) => {
+                    if seat.forget(number) {
+                        self.session.ask_cancelled(number, &mut self.effects);
+                    }
+                }
+            }
+        } else {
+            return Poll::Pending;
+        }
+        self.carry_out();
+        Poll::Ready(())
+    }
+
+    /// Carries out what the dialect wants, in order, and what comes of that.
+    fn carry_out(&mut self) {
+        while !self.effects.is_empty() {
+            let mut effects = std::mem::take(&mut self.effects);
+            for effect in effects.drain(..) {
+                self.apply(effect);
+            }
+            if self.effects.is_empty() {
+                self.effects = effects; // keeps its room for the next time
+            }
+        }
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send(text) => self.outbox.push(text),
+            Effect::Call(ticket, request) => self.call(ticket, request),
+            Effect::Cancel(ticket) => self.calls.cancel(ticket),
+            Effect::Close(code, reason) => self.closing = Some((code, reason)),
+            Effect::Limit(limit) => self.context.metrics.limit_reached(limit),
+            Effect::Serve {
+                methods,
+                concurrency,
+            } => self
+                .seat
+                .get_or_insert_with(|| Box::new(Seat::take(&self.context.workers)))
+                .offer(methods, concurrency),
+            Effect::Answer(number, answer) => {
+                let seat = self.seat.as_mut();
+                if !seat.is_some_and(|seat| seat.answer(number, answer)) {
+                    self.context.metrics.dropped("ws", "late_reply");
+                }
+            }
+            Effect::Progress(number, data) => {
+                if let Some(seat) = &self.seat {
+                    seat.progress(number, data);
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, ticket: Ticket, request: Request) {
+        let limit = self.context.config.limits.in_flight_per_connection;
+        if self.calls.len() < limit {
+            return self
+                .calls
+                .start(ticket, request, &self.caller, &self.context);
+        }
+        self.context
+            .metrics
+            .limit_reached("in_flight_per_connection");
+        let fault = Fault::new(
+            Kind::Overloaded,
+            format!("this connection has {limit} calls under way already"),
+        )
+        .with_retry_after(Duration::from_secs(1));
+        self.session.outcome(ticket, Err(fault), &mut self.effects);
+    }
+
+    /// Pings, notices what stands still, and sees to being woken for it.
+    fn poll_clock(&mut self, cx: &mut TaskContext<'_>) -> Option<End> {
+        loop {
+            match self.pulse.check() {
+                Due::Nothing => {}
+                Due::Dead => return Some(End::Close(CloseCode::TooSlow, "no pong")),
+                Due::Ping => {
+                    let pinged = self.outbox.ping(&mut self.socket, cx);
+                    let sent = pinged.map(|()| self.outbox.poll_send(&mut self.socket, cx));
+                    if !matches!(sent, Ok(Poll::Pending | Poll::Ready(Ok(())))) {
+                        return Some(End::Gone);
+                    }
+                }
+            }
+            let mut next = self.pulse.next();
+            if let Some(stall) = self.outbox.stalls_at() {
+                next = next.min(stall);
+            }
+            if self.draining && self.seat.is_some() {
+                next = next.min(Instant::now() + LOOK);
+            }
+            if self.clock.deadline() > next || self.clock.is_elapsed() {
+                self.clock.as_mut().reset(next);
+            }
+            ready_or_none(self.clock.poll_unpin(cx))?;
+        }
+    }
+
+    /// Whether everything that was to be done is done.
+    fn is_over(&self) -> Option<(CloseCode, &'static str)> {
+        if !self.outbox.is_empty() {
+            return None;
+        }
+        if self.closing.is_some() {
+            return self.closing;
+        }
+        // A worker stays for as long as anybody may need it.
+        let needed = self.seat.is_some() && self.context.dispatcher.in_flight() > 0;
+        let done = self.draining && self.calls.is_empty() && !needed;
+        done.then_some((CloseCode::Drain, "shutting down"))
+    }
+}
+
+fn ready_or_none(poll: Poll<()>) -> Option<()> {
+    match poll {
+        Poll::Ready(()) => Some(()),
+        Poll::Pending => None,
+    }
+}
