@@ -11,13 +11,12 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::process::Command;
 use tokio::sync::mpsc;
 
-use crate::support::{PATIENCE, Setup, TOKEN};
+use crate::support::{PATIENCE, Process, Setup, TOKEN};
 
 /// Headless, and silent towards the rest of the world.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 10] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -27,6 +26,7 @@ const FLAGS: [&str; 9] = [
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
+    "--remote-debugging-port=0",
 ];
 
 #[tokio::test]
@@ -50,22 +50,16 @@ async fn a_page_calls() {
     )
     .to_string();
     let profile = tempfile::tempdir().unwrap();
-    let mut browser = Command::new("chromium")
-        .args(FLAGS)
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg("--remote-debugging-port=0")
-        .arg(format!("http://{site}/#{task}"))
-        .process_group(0)
-        .kill_on_drop(true)
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let data = format!("--user-data-dir={}", profile.path().join("data").display());
+    let page = format!("http://{site}/#{task}");
+    let args = [&FLAGS[..], &[&data, &page]].concat();
+    // Its helpers belong to its process group and end with it.
+    let _browser = Process::start("chromium", &args, &[], &profile.path().join("log"));
 
     let result = tokio::time::timeout(PATIENCE * 2, results.recv()).await;
     let result: Value = result.expect("the page says nothing").unwrap();
     assert_eq!(result["protocol"], "callway.jsonrpc");
     assert_eq!(result["response"]["result"], "hello page");
-    browser.kill().await.unwrap();
     serving.abort();
 }
 

@@ -22,6 +22,7 @@ pub use self::daemon::{Daemon, POWERLESS, Setup, TOKEN};
 pub use self::http::{Http, HttpReply};
 pub use self::mosquitto::Mosquitto;
 pub use self::mqtt::{Message, Mqtt, Version};
+pub use self::process::Process;
 pub use self::rabbit::Rabbit;
 pub use self::service::Service;
 pub use self::ws::Ws;
