@@ -4,6 +4,7 @@
 mod connection;
 mod inbox;
 mod message;
+mod outside;
 mod supervise;
 mod topic;
 mod v4;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use self::connection::{Ack, AckError, Client, PublishError};
 use self::inbox::Inbox;
 pub use self::message::{Delivery, Message, Properties};
+pub use self::outside::{ask, probe};
 pub use self::topic::{below, is_publishable, is_text, matches};
 use crate::call::{Fault, Kind};
 use crate::config::{Limits, MqttBus, MqttProtocol};

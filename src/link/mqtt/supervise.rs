@@ -55,7 +55,6 @@ pub(super) async fn keep(link: MqttLink, setup: Setup) {
             () = setup.stop.cancelled() => {}
         }
     }
-    link.shared.tell(LinkState::Down, "callway is stopping");
 }
 
 /// The authorities are read when they are first needed, and again until they can be read.
