@@ -300,3 +300,6 @@ impl Drop for Record<'_> {
         tracing::debug!(call_id = %id, via = via.as_str(), target, outcome, ?took, "call over");
     }
 }
+
+#[cfg(test)]
+mod tests;
