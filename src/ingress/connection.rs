@@ -187,6 +187,9 @@ async fn exchange(request: Request<Incoming>, visit: &Visit) -> Response {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         return response;
     }
+    if let Err(fault) = visit.door.check_origin(request.headers()) {
+        return http::write(dialect.refuse(&fault));
+    }
     let exchange = Exchange {
         context: &visit.context,
         dialect: &*dialect,

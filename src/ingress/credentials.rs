@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::auth::{Authenticator, Caller, Secret, Source};
 use crate::call::{Fault, Kind};
+use crate::dialect::http::Query;
 
 /// The subprotocol that carries a token, because browsers cannot set headers on a WebSocket.
 const BEARER_PROTOCOL: &str = "base64url.bearer.";
@@ -33,13 +34,15 @@ impl Credentials {
                 credentials.add(from_base64url(encoded));
             }
         }
-        for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if key == "token" || key == "auth_token" {
-                // A `+` that was not escaped has become a space; no token holds one.
-                credentials.add(Secret::new(value.replace(' ', "+")));
-            }
+        for credential in Query::credentials(query.unwrap_or_default().as_bytes()) {
+            credentials.add(credential);
         }
         credentials
+    }
+
+    /// Whether there are none so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_none()
     }
 
     /// Adds what stands after an endpoint's path (`rest`, with its leading slash; `endpoint` is

@@ -8,6 +8,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::tls;
 use crate::app::StartError;
+use crate::call::{Fault, Kind};
 use crate::config::{Endpoint, Listener};
 
 /// One bound `[[listen]]` row.
@@ -38,9 +39,20 @@ impl Door {
             .max_by_key(|(endpoint, _)| endpoint.path.len())
     }
 
+    /// Refuses a browser that comes from a page whose origin is not allowed.
+    pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        if self.allows_origin(headers) {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Kind::Forbidden,
+            "pages of this origin may not connect; see listen.allowed_origins",
+        ))
+    }
+
     /// Whether a browser may come from where this request says it comes from. Who sends no origin
     /// is no browser. The list is matched exactly: no case folding, no default ports, no suffixes.
-    pub(super) fn allows_origin(&self, headers: &HeaderMap) -> bool {
+    fn allows_origin(&self, headers: &HeaderMap) -> bool {
         let Some(allowed) = &self.config.allowed_origins else {
             return true;
         };

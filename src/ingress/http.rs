@@ -9,7 +9,8 @@ use hyper::header::{EXPECT, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 
 use super::body;
-use crate::auth::{Caller, Secret, Source, Verb};
+use super::credentials::Credentials;
+use crate::auth::{Caller, Source, Verb};
 use crate::call::{Call, CallId, Deadline, Fault, Kind, Via};
 use crate::context::Context;
 use crate::dialect::http::{
@@ -43,8 +44,7 @@ impl Exchange<'_> {
             return write(preflight(&head, self.dialect.verbs(), self.origins));
         }
         let terms = Terms::of(&head, self.context.config.limits.max_timeout);
-        let waits = parts.headers.contains_key(EXPECT);
-        let answer = match self.take(&head, &terms, body, waits).await {
+        let answer = match self.take(&parts, &head, &terms, body).await {
             Ok(answer) => terms.tell(answer),
             Err(answer) => answer,
         };
@@ -54,37 +54,16 @@ impl Exchange<'_> {
     /// The answer of a call, or of a request that did not become one.
     async fn take(
         &self,
+        parts: &Parts,
         head: &Head,
         terms: &Terms,
         body: Incoming,
-        waits: bool,
     ) -> Result<Answer, Answer> {
         let refuse = |fault: Fault| self.dialect.refuse(&fault);
         if let Some(answer) = self.dialect.without_call(head) {
             return Err(answer);
         }
-        let limits = &self.context.config.limits;
-        let mut credentials = credentials(head);
-        let early = !credentials.is_empty() || !self.dialect.credential_in_body(head);
-        // Nobody's body is read before it is known who sends it, unless it says who.
-        let caller = match early {
-            true => Some(self.prove(&credentials).await.map_err(refuse)?),
-            false => None,
-        };
-        let read = body::read(body, limits.message, limits.handshake, waits).await;
-        let body = read.map_err(|fault| {
-            if fault.kind == Kind::TooLarge {
-                self.context.metrics.limit_reached("message");
-            }
-            refuse(fault)
-        })?;
-        let caller = match caller {
-            Some(caller) => caller,
-            None => {
-                credentials.extend(Query::credentials(&body));
-                self.prove(&credentials).await.map_err(refuse)?
-            }
-        };
+        let (caller, body) = self.enter(parts, head, body).await.map_err(refuse)?;
         let request = self.dialect.read(head, body).map_err(refuse)?;
         if self.dialect.needs_get_route(head) {
             self.check_get(&caller, &request.method).map_err(|fault| {
@@ -98,27 +77,51 @@ impl Exchange<'_> {
         Ok(self.dialect.answer(head, id, outcome))
     }
 
-    /// The caller that the credentials prove, all of which must be the same.
-    async fn prove(&self, credentials: &[Secret]) -> Result<Caller, Fault> {
-        let auth = &self.context.auth;
-        match credentials {
-            [] => {
-                let anonymous = self.anonymous.and_then(|name| auth.by_name(name));
-                anonymous.ok_or_else(|| {
-                    Fault::new(
-                        Kind::Unauthenticated,
-                        "no credential; send Authorization: Bearer TOKEN",
-                    )
-                })
-            }
-            [first, others @ ..] if others.iter().all(|other| other == first) => {
-                auth.authenticate(first, &self.source).await
-            }
-            _ => Err(Fault::new(
-                Kind::Unauthenticated,
-                "two different credentials; send one",
-            )),
+    /// Who asks, and the body. Nobody's body is read before it is known whose it is, unless it is
+    /// the body that says so.
+    async fn enter(
+        &self,
+        parts: &Parts,
+        head: &Head,
+        body: Incoming,
+    ) -> Result<(Caller, Bytes), Fault> {
+        let mut credentials = Credentials::of(&parts.headers, parts.uri.query());
+        if !credentials.is_empty() || !self.dialect.credential_in_body(head) {
+            let caller = self.prove(&credentials).await?;
+            return Ok((caller, self.body(parts, body).await?));
         }
+        let body = self.body(parts, body).await?;
+        for credential in Query::credentials(&body) {
+            credentials.add(credential);
+        }
+        Ok((self.prove(&credentials).await?, body))
+    }
+
+    async fn body(&self, parts: &Parts, body: Incoming) -> Result<Bytes, Fault> {
+        let limits = &self.context.config.limits;
+        let waits = parts.headers.contains_key(EXPECT);
+        let read = body::read(body, limits.message, limits.handshake, waits).await;
+        if let Err(fault) = &read {
+            match fault.kind {
+                Kind::TooLarge => self.context.metrics.limit_reached("message"),
+                Kind::Timeout => self.context.metrics.limit_reached("handshake"),
+                _ => {}
+            }
+        }
+        read
+    }
+
+    async fn prove(&self, credentials: &Credentials) -> Result<Caller, Fault> {
+        let auth = &self.context.auth;
+        let proved = credentials.prove(auth, &self.source).await?;
+        proved
+            .or_else(|| self.anonymous.and_then(|name| auth.by_name(name)))
+            .ok_or_else(|| {
+                Fault::new(
+                    Kind::Unauthenticated,
+                    "no credential; send Authorization: Bearer TOKEN",
+                )
+            })
     }
 
     /// A GET needs a route that allows it. Who may not call the method, or where there is none,
@@ -170,19 +173,6 @@ fn head_of(parts: &Parts, path: &str) -> Head {
             })
             .collect(),
     }
-}
-
-/// The credentials in the head: a bearer token, its scheme in any case, and the query's.
-fn credentials(head: &Head) -> Vec<Secret> {
-    let bearers = head.all("authorization").filter_map(|value| {
-        let (scheme, token) = value.trim().split_once(' ')?;
-        scheme
-            .eq_ignore_ascii_case("bearer")
-            .then(|| Secret::new(token.trim()))
-    });
-    bearers
-        .chain(Query::credentials(head.query.as_bytes()))
-        .collect()
 }
 
 /// The response to a request that is refused before its dialect is known.

@@ -18,7 +18,7 @@ use crate::auth::{Caller, Source};
 use crate::call::{Fault, Kind, Via};
 use crate::config::{Dialect, Endpoint};
 use crate::dialect::http::{Answer, problem};
-use crate::dialect::{CloseCode, Session, jsonrpc};
+use crate::dialect::{CloseCode, Session, jsonrpc, scriptr};
 
 /// The subprotocol of the dialect `jsonrpc`.
 const JSONRPC_PROTOCOL: &str = "callway.jsonrpc";
@@ -69,12 +69,7 @@ async fn accepted<B>(
 ) -> Result<Verdict, Fault> {
     let key = handshake_key(request)?;
     let headers = request.headers();
-    if !visit.door.allows_origin(headers) {
-        return Err(Fault::new(
-            Kind::Forbidden,
-            "pages of this origin may not connect; see listen.allowed_origins",
-        ));
-    }
+    visit.door.check_origin(headers)?;
     let switching = |protocol| switching_protocols(key, protocol);
     if visit.beyond {
         visit.context.metrics.limit_reached("connections");
@@ -102,10 +97,23 @@ async fn accepted<B>(
                 opening,
             ))
         }
-        Dialect::Scriptr(_options) => Ok(Verdict::Open(
-            switching(None),
-            Opening::Refusal(CloseCode::InvalidToken, "invalid token"),
-        )),
+        Dialect::Scriptr(options) => {
+            let anonymous = || {
+                options
+                    .anonymous
+                    .as_deref()
+                    .and_then(|name| auth.by_name(name))
+            };
+            // Its clients look at the close code alone, so a refusal is an opened socket too.
+            let opening = match proved.map(|caller| caller.or_else(anonymous)) {
+                Ok(Some(caller)) => {
+                    let session = scriptr::Conversation::new(options.clone());
+                    Opening::Session(caller, Box::new(session))
+                }
+                Ok(None) | Err(_) => Opening::Refusal(CloseCode::InvalidToken, "invalid token"),
+            };
+            Ok(Verdict::Open(switching(None), opening))
+        }
         Dialect::Http => Ok(Verdict::NotHere),
     }
 }

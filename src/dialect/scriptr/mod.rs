@@ -2,10 +2,12 @@
 //!
 //! `docs/wire-scriptr.md` describes both. Channels (`Publish`, `Subscribe`) are refused politely.
 
+mod conversation;
 mod failure;
 mod rest;
 mod wire;
 
+pub use self::conversation::Conversation;
 pub use self::rest::Rest;
 
 use crate::config::ScriptrOptions;

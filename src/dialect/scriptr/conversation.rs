@@ -1,0 +1,258 @@
+//! One client's WebSocket: greeted first, then calls and their replies, in order if so wished.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::failure::Failure;
+use super::routed;
+use super::wire::{self, Voice};
+use crate::call::Outcome;
+use crate::config::ScriptrOptions;
+use crate::dialect::{CloseCode, Effect, Effects, Request, Session, Ticket};
+
+/// Replies that may wait for the one of an earlier call. Calls under way have a bound of their own;
+/// this one is for clients that send nonsense meanwhile.
+const WAITING: usize = 1024;
+
+/// The state of one conversation.
+pub struct Conversation {
+    options: Arc<ScriptrOptions>,
+    voice: Voice,
+    next: Ticket,
+    /// What was asked and not answered yet, in the order in which it came.
+    asked: VecDeque<Asked>,
+}
+
+struct Asked {
+    ticket: Ticket,
+    client_id: Option<String>,
+    /// The reply, while it waits for its turn.
+    reply: Option<String>,
+}
+
+impl Conversation {
+    /// With the options of its endpoint.
+    pub fn new(options: Arc<ScriptrOptions>) -> Conversation {
+        Conversation {
+            voice: Voice::new(options.legacy_envelope),
+            options,
+            next: 0,
+            asked: VecDeque::new(),
+        }
+    }
+
+    fn fail(&mut self, client_id: Option<String>, failure: &Failure, effects: &mut Effects) {
+        let reply = self.voice.failure(client_id.as_deref(), failure);
+        if !self.options.ordered || self.asked.is_empty() {
+            effects.push(Effect::Send(reply));
+            return;
+        }
+        self.note(client_id, Some(reply), effects);
+    }
+
+    /// Remembers that an answer is owed, or waits for its turn.
+    fn note(
+        &mut self,
+        client_id: Option<String>,
+        reply: Option<String>,
+        effects: &mut Effects,
+    ) -> Ticket {
+        let ticket = self.next;
+        self.next += 1;
+        self.asked.push_back(Asked {
+            ticket,
+            client_id,
+            reply,
+        });
+        if self.asked.len() > WAITING {
+            let why = "too many replies wait for an earlier one";
+            effects.push(Effect::Close(CloseCode::TooSlow, why));
+        }
+        ticket
+    }
+
+    /// Sends what has its reply and nothing unanswered before it.
+    fn send_ready(&mut self, effects: &mut Effects) {
+        while let Some(reply) = self.asked.front_mut().and_then(|asked| asked.reply.take()) {
+            self.asked.pop_front();
+            effects.push(Effect::Send(reply));
+        }
+    }
+}
+
+impl Session for Conversation {
+    fn opened(&mut self, effects: &mut Effects) {
+        effects.push(Effect::Send(self.voice.greeting()));
+    }
+
+    fn message(&mut self, text: Bytes, effects: &mut Effects) {
+        let wire::Asked { client_id, what } = wire::read(&text);
+        match what {
+            Err(failure) => self.fail(client_id, &failure, effects),
+            Ok(wanted) => {
+                let request = Request {
+                    method: routed(&self.options, &wanted.script).into(),
+                    params: wanted.params,
+                    timeout: None,
+                    progress: false,
+                };
+                let ticket = self.note(client_id, None, effects);
+                effects.push(Effect::Call(ticket, request));
+            }
+        }
+    }
+
+    fn outcome(&mut self, ticket: Ticket, outcome: Outcome, effects: &mut Effects) {
+        let Some(at) = self.asked.iter().position(|asked| asked.ticket == ticket) else {
+            return;
+        };
+        let client_id = self.asked[at].client_id.as_deref();
+        let reply = match outcome {
+            Ok(reply) => self.voice.success(client_id, &reply),
+            Err(fault) => self.voice.failure(client_id, &Failure::of(&fault)),
+        };
+        if self.options.ordered {
+            self.asked[at].reply = Some(reply);
+            self.send_ready(effects);
+        } else {
+            self.asked.remove(at);
+            effects.push(Effect::Send(reply));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::call::{Fault, Kind, Payload, Reply};
+    use crate::router::Template;
+
+    fn conversation(ordered: bool) -> (Conversation, String) {
+        let mut conversation = Conversation::new(Arc::new(ScriptrOptions {
+            anonymous: None,
+            legacy_envelope: false,
+            ordered,
+            methods: Template::parse("acme/{path...}").unwrap(),
+        }));
+        let mut effects = Effects::new();
+        conversation.opened(&mut effects);
+        let greeting = sent(&effects).remove(0);
+        assert_eq!(greeting["result"], "connected.");
+        let session = greeting["id"].as_str().unwrap().to_owned();
+        (conversation, session)
+    }
+
+    fn sent(effects: &Effects) -> Vec<Value> {
+        effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Send(text) => Some(serde_json::from_str(text).unwrap()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn calls(effects: &Effects) -> Vec<(Ticket, String)> {
+        effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Call(ticket, request) => Some((*ticket, request.method.to_string())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn say(conversation: &mut Conversation, text: &str) -> Effects {
+        let mut effects = Effects::new();
+        conversation.message(Bytes::from(text.to_owned()), &mut effects);
+        effects
+    }
+
+    fn reply(conversation: &mut Conversation, ticket: Ticket, outcome: Outcome) -> Vec<String> {
+        let mut effects = Effects::new();
+        conversation.outcome(ticket, outcome, &mut effects);
+        let ids = sent(&effects);
+        ids.iter()
+            .map(|frame| frame["id"].as_str().unwrap()[9..].to_owned())
+            .collect()
+    }
+
+    fn ok() -> Outcome {
+        Ok(Reply::new(Payload::null()))
+    }
+
+    #[test]
+    fn nonsense_gets_a_failure_and_the_socket_lives() {
+        let (mut conversation, session) = conversation(true);
+        let effects = say(&mut conversation, "{");
+        assert_eq!(effects.len(), 1, "an answer and nothing else");
+        let answer = &sent(&effects)[0];
+        assert_eq!(answer["errorCode"], "PARSE_ERROR");
+        assert_eq!(answer["statusCode"], "400");
+        assert!(answer["id"].as_str().unwrap().starts_with(&session));
+        let subscribe = say(
+            &mut conversation,
+            r#"{"method":"Subscribe","params":{"channel":"c"},"id":1}"#,
+        );
+        assert_eq!(sent(&subscribe)[0]["errorCode"], "CHANNEL_NOT_FOUND");
+        assert_eq!(calls(&say(&mut conversation, r#"{"method":"a"}"#)).len(), 1);
+    }
+
+    #[test]
+    fn a_method_may_begin_with_a_slash_and_gets_the_prefix() {
+        let (mut conversation, _) = conversation(true);
+        let effects = say(&mut conversation, r#"{"method":"/a/b","params":"x"}"#);
+        assert_eq!(calls(&effects), [(0, "acme/a/b".to_owned())]);
+    }
+
+    #[test]
+    fn replies_keep_the_order_of_the_calls() {
+        let (mut conversation, _) = conversation(true);
+        for id in ["a", "b", "d"] {
+            say(
+                &mut conversation,
+                &format!(r#"{{"method":"m","id":"{id}"}}"#),
+            );
+            if id == "b" {
+                assert!(say(&mut conversation, r#"{"method":7}"#).is_empty());
+            }
+        }
+        assert!(reply(&mut conversation, 3, ok()).is_empty());
+        let failed = Err(Fault::new(Kind::Timeout, "late"));
+        assert_eq!(reply(&mut conversation, 0, failed), ["a"]);
+        let rest = reply(&mut conversation, 1, ok());
+        assert_eq!(rest.len(), 3);
+        assert_eq!((rest[0].as_str(), rest[2].as_str()), ("b", "d"));
+        assert!(reply(&mut conversation, 1, ok()).is_empty(), "told once");
+    }
+
+    #[test]
+    fn unordered_replies_come_as_they_are_ready() {
+        let (mut conversation, _) = conversation(false);
+        for id in ["a", "b"] {
+            say(
+                &mut conversation,
+                &format!(r#"{{"method":"m","id":"{id}"}}"#),
+            );
+        }
+        assert_eq!(reply(&mut conversation, 1, ok()), ["b"]);
+        assert_eq!(sent(&say(&mut conversation, "{")).len(), 1);
+        assert_eq!(reply(&mut conversation, 0, ok()), ["a"]);
+    }
+
+    #[test]
+    fn nonsense_behind_a_slow_call_is_bounded() {
+        let (mut conversation, _) = conversation(true);
+        say(&mut conversation, r#"{"method":"slow"}"#);
+        let closed = (0..=WAITING).any(|_| {
+            say(&mut conversation, "{")
+                .iter()
+                .any(|effect| matches!(effect, Effect::Close(CloseCode::TooSlow, _)))
+        });
+        assert!(closed);
+    }
+}
