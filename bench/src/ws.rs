@@ -1,7 +1,6 @@
 //! WebSocket (RFC 6455): the load side by hand, so that it costs little, and the bare echo that
 //! everything is compared with.
 
-use bytes::BytesMut;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -110,7 +109,7 @@ pub async fn connect(port: u16, path: &str, token: Option<&str>) -> Result<TcpSt
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{authorization}\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
-    let mut answer = BytesMut::new();
+    let mut answer = Vec::new();
     while find(&answer, b"\r\n\r\n").is_none() {
         if stream.read_buf(&mut answer).await? == 0 {
             return Err("the upgrade was cut off".into());
