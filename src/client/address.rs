@@ -2,7 +2,11 @@
 
 use std::str::FromStr;
 
+use percent_encoding::percent_decode_str;
 use url::Url;
+
+use super::AmqpAddress;
+use crate::auth::Secret;
 
 /// Where a call is sent.
 #[derive(Clone, Debug)]
@@ -11,34 +15,104 @@ pub enum Address {
     Ws(Url),
     /// `http://` or `https://`: an `http` endpoint; the method is appended to its path.
     Http(Url),
+    /// `amqp://` or `amqps://`, with `?queue=` as in `bus.calls`.
+    Amqp(AmqpAddress),
 }
+
+/// The queue of callway's documentation.
+const QUEUE: &str = "callway.calls";
 
 /// Why a URL cannot be called over.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     /// Not a URL at all.
-    #[error("{0:?} is not a URL: {1}")]
-    NotUrl(String, url::ParseError),
+    #[error("not a URL: {0}")]
+    NotUrl(#[from] url::ParseError),
     /// A URL of something else.
     #[error("cannot call over {0}://; use ws, wss, http, https, mqtt, mqtts, amqp or amqps")]
     Scheme(String),
     /// Without a host there is nobody to connect to.
-    #[error("the URL {0} names no host")]
-    NoHost(Url),
+    #[error("the URL names no host")]
+    NoHost,
 }
 
 impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Address, AddressError> {
-        let url = Url::parse(text).map_err(|error| AddressError::NotUrl(text.to_owned(), error))?;
+        let url = Url::parse(text)?;
         if url.host_str().is_none_or(str::is_empty) {
-            return Err(AddressError::NoHost(url));
+            return Err(AddressError::NoHost);
         }
         match url.scheme() {
             "ws" | "wss" => Ok(Address::Ws(url)),
             "http" | "https" => Ok(Address::Http(url)),
+            "amqp" | "amqps" => Ok(Address::Amqp(AmqpAddress {
+                login: login(&url).unwrap_or_else(|| ("guest".into(), Secret::new("guest"))),
+                queue: query(&url, "queue").unwrap_or_else(|| QUEUE.into()),
+                url: without_login(url),
+            })),
             other => Err(AddressError::Scheme(other.to_owned())),
         }
+    }
+}
+
+/// The user and password of a URL, decoded.
+fn login(url: &Url) -> Option<(String, Secret)> {
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let user = Some(url.username()).filter(|user| !user.is_empty())?;
+    let password = url.password().map(decoded).unwrap_or_default();
+    Some((decoded(user), Secret::new(password)))
+}
+
+/// A URL that may be shown.
+fn without_login(mut url: Url) -> Url {
+    // Fails only for URLs without a host, which were refused before.
+    url.set_username("").unwrap_or_default();
+    url.set_password(None).unwrap_or_default();
+    url
+}
+
+fn query(url: &Url, name: &str) -> Option<String> {
+    let mut pairs = url.query_pairs();
+    let value = pairs.find(|(key, _)| key == name)?.1.into_owned();
+    Some(value).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn amqp(text: &str) -> AmqpAddress {
+        match text.parse() {
+            Ok(Address::Amqp(address)) => address,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_called_over_is_refused() {
+        for text in [
+            "",
+            "callway",
+            "ftp://host/",
+            "http://",
+            "ws:///rpc",
+            "amqp:///x",
+        ] {
+            assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_broker_s_login_stands_in_the_url_and_is_not_shown() {
+        let address = amqp("amqp://ada:p%40ss@h:1234/my%2fhost?queue=q.1");
+        assert_eq!(address.login.0, "ada");
+        assert_eq!(address.login.1.expose(), "p@ss");
+        assert_eq!(address.queue, "q.1");
+        assert!(!format!("{address:?}").contains("p%40ss"));
+        let plain = amqp("amqps://h");
+        assert_eq!(plain.login.0, "guest");
+        assert_eq!(plain.queue, QUEUE);
     }
 }

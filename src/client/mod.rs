@@ -2,6 +2,7 @@
 //! Used by the commands `call` and `serve`.
 
 mod address;
+mod amqp;
 mod fault;
 mod http;
 mod trust;
@@ -13,6 +14,7 @@ use crate::auth::Secret;
 use crate::call::{Fault, Kind, Payload};
 
 pub use self::address::{Address, AddressError};
+pub use self::amqp::AmqpAddress;
 pub use self::fault::from_jsonrpc;
 pub use self::trust::Trust;
 pub use self::ws::{Frame, Socket};
@@ -43,6 +45,7 @@ pub async fn call(
         match address {
             Address::Ws(url) => ws::call(url, token, trust, request).await,
             Address::Http(url) => http::call(url, token, trust, request).await,
+            Address::Amqp(address) => amqp::call(address, token, trust, request).await,
         }
     };
     match tokio::time::timeout(request.timeout + GRACE, outcome).await {
