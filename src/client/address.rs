@@ -5,8 +5,9 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::AmqpAddress;
+use super::{AmqpAddress, MqttAddress};
 use crate::auth::Secret;
+use crate::config::MqttProtocol;
 
 /// Where a call is sent.
 #[derive(Clone, Debug)]
@@ -15,12 +16,17 @@ pub enum Address {
     Ws(Url),
     /// `http://` or `https://`: an `http` endpoint; the method is appended to its path.
     Http(Url),
+    /// `mqtt://` or `mqtts://`, with the topic prefix of `bus.calls` as path; `?protocol=4` speaks
+    /// MQTT 3.1.1, `?reply=TOPIC` names where replies may go.
+    Mqtt(MqttAddress),
     /// `amqp://` or `amqps://`, with `?queue=` as in `bus.calls`.
     Amqp(AmqpAddress),
 }
 
-/// The queue of callway's documentation.
+/// What callway's documentation and default configuration name.
 const QUEUE: &str = "callway.calls";
+const PREFIX: &str = "callway/call";
+const REPLIES: &str = "callway/reply";
 
 /// Why a URL cannot be called over.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,9 @@ pub enum AddressError {
     /// Without a host there is nobody to connect to.
     #[error("the URL names no host")]
     NoHost,
+    /// An MQTT version that is not spoken.
+    #[error("?protocol= is 5 or 4 (MQTT 3.1.1)")]
+    Protocol,
 }
 
 impl FromStr for Address {
@@ -47,6 +56,7 @@ impl FromStr for Address {
         match url.scheme() {
             "ws" | "wss" => Ok(Address::Ws(url)),
             "http" | "https" => Ok(Address::Http(url)),
+            "mqtt" | "mqtts" => mqtt(&url).map(Address::Mqtt),
             "amqp" | "amqps" => Ok(Address::Amqp(AmqpAddress {
                 login: login(&url).unwrap_or_else(|| ("guest".into(), Secret::new("guest"))),
                 queue: query(&url, "queue").unwrap_or_else(|| QUEUE.into()),
@@ -55,6 +65,37 @@ impl FromStr for Address {
             other => Err(AddressError::Scheme(other.to_owned())),
         }
     }
+}
+
+fn mqtt(url: &Url) -> Result<MqttAddress, AddressError> {
+    let login = login(url);
+    let prefix = percent_decode_str(url.path().trim_matches('/')).decode_utf8_lossy();
+    let user = login.as_ref().map(|(user, _)| format!("/{user}"));
+    let tls = url.scheme() == "mqtts";
+    Ok(MqttAddress {
+        host: host(url),
+        port: url.port().unwrap_or(if tls { 8883 } else { 1883 }),
+        tls,
+        prefix: match &*prefix {
+            "" => PREFIX.into(),
+            prefix => prefix.into(),
+        },
+        // Where access rules keep each user's replies apart, this is the user's own place.
+        replies: query(url, "reply")
+            .unwrap_or_else(|| format!("{REPLIES}{}", user.unwrap_or_default())),
+        protocol: match query(url, "protocol").as_deref() {
+            None | Some("5") => MqttProtocol::V5,
+            Some("4") => MqttProtocol::V4,
+            Some(_) => return Err(AddressError::Protocol),
+        },
+        login,
+    })
+}
+
+/// Without the brackets in which an IPv6 address stands in a URL.
+pub(super) fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    host.trim_matches(['[', ']']).to_owned()
 }
 
 /// The user and password of a URL, decoded.
@@ -92,14 +133,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_called_over_is_refused() {
-        for text in [
-            "",
-            "callway",
-            "ftp://host/",
-            "http://",
-            "ws:///rpc",
-            "amqp:///x",
-        ] {
+        for text in ["", "callway", "ftp://host/", "http://", "amqp:///x"] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }
@@ -111,6 +145,14 @@ mod tests {
         assert_eq!(address.login.1.expose(), "p@ss");
         assert_eq!(address.queue, "q.1");
         assert!(!format!("{address:?}").contains("p%40ss"));
+        let Ok(Address::Mqtt(mqtt)) = "mqtts://d7:x@[::1]/acme/call".parse() else {
+            panic!("an MQTT address");
+        };
+        assert_eq!((mqtt.host.as_str(), mqtt.port), ("::1", 8883));
+        assert_eq!(
+            (mqtt.prefix.as_str(), mqtt.replies.as_str()),
+            ("acme/call", "callway/reply/d7")
+        );
         let plain = amqp("amqps://h");
         assert_eq!(plain.login.0, "guest");
         assert_eq!(plain.queue, QUEUE);

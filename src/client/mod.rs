@@ -5,6 +5,7 @@ mod address;
 mod amqp;
 mod fault;
 mod http;
+mod mqtt;
 mod trust;
 mod ws;
 
@@ -16,6 +17,7 @@ use crate::call::{Fault, Kind, Payload};
 pub use self::address::{Address, AddressError};
 pub use self::amqp::AmqpAddress;
 pub use self::fault::from_jsonrpc;
+pub use self::mqtt::MqttAddress;
 pub use self::trust::Trust;
 pub use self::ws::{Frame, Socket};
 
@@ -45,6 +47,7 @@ pub async fn call(
         match address {
             Address::Ws(url) => ws::call(url, token, trust, request).await,
             Address::Http(url) => http::call(url, token, trust, request).await,
+            Address::Mqtt(address) => mqtt::call(address, token, trust, request).await,
             Address::Amqp(address) => amqp::call(address, token, trust, request).await,
         }
     };

@@ -1,6 +1,6 @@
 //! Whose TLS certificates are believed: the system's authorities, or those of one file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
@@ -11,7 +11,10 @@ use crate::call::{Fault, Kind};
 
 /// TLS settings of a client, read once.
 #[derive(Clone)]
-pub struct Trust(Arc<ClientConfig>);
+pub struct Trust {
+    config: Arc<ClientConfig>,
+    ca: Option<PathBuf>,
+}
 
 impl Trust {
     /// The authorities in this PEM file alone, or the system's without one.
@@ -43,11 +46,19 @@ impl Trust {
             .map_err(|error| Fault::new(Kind::Internal, format!("TLS: {error}")))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Trust(Arc::new(config)))
+        Ok(Trust {
+            config: Arc::new(config),
+            ca: ca.map(Path::to_owned),
+        })
     }
 
     /// For a connection.
     pub fn config(&self) -> Arc<ClientConfig> {
-        self.0.clone()
+        self.config.clone()
+    }
+
+    /// The file, for links that read it themselves.
+    pub(super) fn ca(&self) -> Option<PathBuf> {
+        self.ca.clone()
     }
 }

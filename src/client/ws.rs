@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 use url::Url;
 
-use super::{Request, Trust, fault};
+use super::{Request, Trust, address, fault};
 use crate::auth::Secret;
 use crate::call::{Fault, Kind, Payload};
 
@@ -50,10 +50,8 @@ impl Socket {
                 format!("cannot reach {}: {error}", shown(url)),
             )
         };
-        let host = url.host_str().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = url.port_or_known_default().unwrap_or_default();
-        let tcp = TcpStream::connect((host, port))
+        let tcp = TcpStream::connect((address::host(url), port))
             .await
             .map_err(|error| not_reached(&error))?;
         // Small frames must not wait for the acknowledgement of those before them.
