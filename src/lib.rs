@@ -34,3 +34,5 @@ pub mod link;
 pub mod observe;
 
 pub mod client;
+
+pub mod cli;

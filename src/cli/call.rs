@@ -28,7 +28,7 @@ pub struct CallArgs {
     #[arg(long, value_name = "URL")]
     via: Address,
     /// How long the call may take
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::call::parse_duration)]
     timeout: Duration,
     /// Print results and faults as JSON on one line, also on a terminal
     #[arg(long)]

@@ -275,7 +275,9 @@ impl Session<'_> {
             method: message.method.unwrap_or_default(),
             call_id: message.call_id.unwrap_or_default(),
             params: message.params.map_or("null", RawValue::get).to_owned(),
-            timeout: message.timeout.and_then(|text| super::duration(&text).ok()),
+            timeout: message
+                .timeout
+                .and_then(|text| crate::call::parse_duration(&text).ok()),
         };
         let program = self.worker.program.clone();
         let run = self.runs.spawn(async move { program.run(job).await });

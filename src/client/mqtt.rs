@@ -1,29 +1,22 @@
 //! One call as one MQTT message below the topic on which callway takes calls.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use super::{Request, Trust, fault};
 use crate::auth::Secret;
-use crate::call::{Fault, Payload};
-use crate::config::{BusCommon, Identity, Limits, MqttBus, MqttProtocol};
-use crate::link::mqtt::{Delivery, Message, MqttLink, Properties, ReplyTo, Setup};
-use crate::observe::{LinkStates, Metrics};
+use crate::call::{Deadline, Fault, Payload};
+use crate::config::{BusCommon, Identity, MqttBus, MqttProtocol};
+use crate::link::mqtt::{Delivery, Message, Properties, ReplyTo, ask};
 
 /// Answers are nested no deeper than this.
 const DEPTH: usize = 1000;
 /// The broker says at QoS 1 whether anybody has subscribed the topic.
 const QOS: u8 = 1;
-/// How long saying goodbye to the broker may take.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Where calls are published.
 #[derive(Clone, Debug)]
@@ -51,36 +44,18 @@ pub(super) async fn call(
     trust: &Trust,
     request: &Request,
 ) -> Result<Payload, Fault> {
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    // Ends the link also when this future is dropped.
-    let end = stop.clone().drop_guard();
-    let metrics = Arc::new(Metrics::new());
-    let (link, start) = MqttLink::prepare(Setup {
-        bus: Arc::new(bus(address, trust)),
-        client_id: format!("callway-call-{}", Uuid::new_v4().simple()),
-        inbox: format!("{}/{}", address.replies, Uuid::new_v4().simple()),
-        limits: Limits::default(),
-        calls: None,
-        tasks: tasks.clone(),
-        stop,
-        links: Arc::new(LinkStates::new(metrics.clone())),
-        metrics,
-    });
-    start.start();
-    let connected = link.up(request.timeout).await;
-    connected.map_err(|why| Fault::unavailable("link_down", format!("the broker: {why}")))?;
-    let delivery = link.request(|reply_to| match address.protocol {
+    let bus = Arc::new(bus(address, trust));
+    let make = |reply_to: ReplyTo| match address.protocol {
         MqttProtocol::V5 => bare(address, token, request, &reply_to),
         MqttProtocol::V4 => envelope(address, token, request, &reply_to),
-    });
-    let outcome = match (delivery.await?, address.protocol) {
-        (delivery, MqttProtocol::V5) => bare_reply(delivery),
-        (delivery, MqttProtocol::V4) => jsonrpc_reply(&delivery),
     };
-    drop(end);
-    tasks.close();
-    tokio::time::timeout(FAREWELL, tasks.wait()).await.ok();
-    outcome
+    // The daemon's fault at the deadline is worth more than the client's own.
+    let patience = Deadline::after(request.timeout + super::GRACE);
+    let delivery = ask(&bus, &address.replies, make, patience).await?;
+    match address.protocol {
+        MqttProtocol::V5 => bare_reply(&delivery),
+        MqttProtocol::V4 => jsonrpc_reply(&delivery),
+    }
 }
 
 fn bus(address: &MqttAddress, trust: &Trust) -> MqttBus {
@@ -109,7 +84,7 @@ fn bare(
     reply_to: &ReplyTo,
 ) -> Message {
     let seconds = request.timeout.as_millis().div_ceil(1000).max(1);
-    let deadline = crate::call::Deadline::after(request.timeout).unix_ms();
+    let deadline = Deadline::after(request.timeout).unix_ms();
     let mut user = vec![("deadline".to_owned(), deadline.to_string())];
     user.extend(token.map(|token| ("token".to_owned(), token.expose().to_owned())));
     Message {
@@ -151,7 +126,7 @@ fn envelope(
     }
 }
 
-fn bare_reply(delivery: Delivery) -> Result<Payload, Fault> {
+fn bare_reply(delivery: &Delivery) -> Result<Payload, Fault> {
     match delivery.properties.user("status") {
         None | Some("ok") => {}
         Some(status) => return Err(fault::from_bare(status, &delivery.payload)),

@@ -1,0 +1,84 @@
+//! The command line: one file for each command.
+
+mod call;
+mod completions;
+mod credential;
+mod demo;
+mod exec;
+mod outcome;
+mod pretty;
+mod serve;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tokio::runtime::Builder;
+
+/// Wrong use of the command line, as `sysexits.h` has it.
+const USAGE: u8 = 64;
+/// A defect, or a system that gives nothing any more.
+const SOFTWARE: u8 = 70;
+
+/// Makes scripts callable: one daemon between WebSocket, HTTP, MQTT and AMQP
+#[derive(Debug, Parser)]
+#[command(name = "callway", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Call a method and print its result
+    Call(call::CallArgs),
+    /// Answer a method with a local program
+    Serve(serve::ServeArgs),
+    /// Make tokens
+    Token(token::TokenArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Reads the command line and runs what it asks for.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => {
+            // Help and version are no errors; nobody may read either.
+            message.print().ok();
+            return ExitCode::from(if message.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    // reqwest and rustls look for the process's one provider. Nobody set one before.
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok();
+    match cli.command {
+        Command::Call(args) => client(args.run()),
+        Command::Serve(args) => client(args.run()),
+        Command::Token(args) => args.run(),
+        Command::Completions(args) => args.run(&mut Cli::command()),
+    }
+}
+
+/// Runs a client's command: one thread is enough.
+fn client(command: impl Future<Output = ExitCode>) -> ExitCode {
+    match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => {
+            eprintln!("callway: cannot start: {error}");
+            ExitCode::from(SOFTWARE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}
