@@ -145,8 +145,8 @@ async fn verbs_are_post_and_get_where_a_route_allows_it() {
     for (verb, method, allow) in [
         ("PUT", "read/x", "GET, HEAD, POST, OPTIONS"),
         ("DELETE", "echo/x", "GET, HEAD, POST, OPTIONS"),
-        ("GET", "echo/x", "POST, OPTIONS"),
-        ("HEAD", "echo/x", "POST, OPTIONS"),
+        ("GET", "echo/x", "POST"),
+        ("HEAD", "echo/x", "POST"),
     ] {
         let reply = http.send(verb, &format!("/api/{method}"), b"").await;
         assert_eq!(

@@ -18,7 +18,7 @@ impl HttpDialect for Plain {
     }
 
     fn verbs_without_get(&self) -> &'static str {
-        "POST, OPTIONS"
+        "POST"
     }
 
     fn without_call(&self, head: &Head) -> Option<Answer> {
