@@ -1,5 +1,15 @@
 //! The configuration: validated, complete, and without an `Option` that "must be Some".
 
+mod keys;
+mod load;
+mod node;
+mod report;
+mod schema;
+mod secret;
+mod shape;
+mod validate;
+mod values;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,8 +17,15 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::load::{Environment, LoadError, load, parse};
+pub use self::report::{Errors, Problem};
+pub use self::schema::schema;
+pub use self::values::{duration, size};
 use crate::auth::{Secret, Token};
 use crate::router::{Pattern, Template};
+
+#[cfg(test)]
+mod tests;
 
 /// Everything that `callway run` needs to know.
 #[derive(Clone, Debug)]

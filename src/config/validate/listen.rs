@@ -1,0 +1,287 @@
+//! `[[listen]]` rows and their endpoints.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use url::Url;
+
+use super::{Reading, flag, text};
+use crate::auth::Token;
+use crate::config::node::Node;
+use crate::config::report::Problem;
+use crate::config::{Dialect, Endpoint, Listener, Route, ScriptrOptions, Tls};
+use crate::router::{Segment, Template};
+
+/// Dialects of a later version, so that their refusal can say so.
+const LATER: [&str; 4] = ["talkee", "action", "flow", "mqtt"];
+const SCRIPTR_KEYS: [&str; 4] = ["anonymous", "legacy_envelope", "ordered", "methods"];
+
+pub(super) fn listeners(
+    reading: &mut Reading<'_>,
+    tokens: &[Token],
+    routes: &[Arc<Route>],
+) -> Vec<Listener> {
+    let root = reading.root;
+    let rows = root.get("listen").map_or(&[][..], Node::list);
+    rows.iter()
+        .filter_map(|row| listener(reading, row, tokens, routes))
+        .collect()
+}
+
+/// Reads `127.0.0.1:8080` or `[::1]:8080`.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is not an address with a port, such as 127.0.0.1:8080 or [::1]:8080")
+    })
+}
+
+fn listener(
+    reading: &mut Reading<'_>,
+    row: &Node,
+    tokens: &[Token],
+    routes: &[Arc<Route>],
+) -> Option<Listener> {
+    let place = row.get("address")?;
+    let address = reading.keep(place, address(place.text()?));
+    let tls = row.get("tls").and_then(|node| tls(reading, node));
+    if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+        if row.get("tls").is_none() && !flag(row, "plaintext", false) {
+            let message = format!(
+                "{address} is not a loopback address: add tls, or plaintext = true \
+                                   if something in front of it encrypts"
+            );
+            reading.problem(place, message);
+        }
+        if tokens.is_empty() {
+            let message = format!(
+                "{address} is not a loopback address and there is no token yet; \
+                                   `callway token create NAME --row` makes one"
+            );
+            reading.problem(place, message);
+        }
+    }
+    let endpoints = endpoints(reading, row, tokens, routes);
+    Some(Listener {
+        address: address?,
+        tls,
+        allowed_origins: origins(reading, row),
+        public_url: public_url(reading, row),
+        trusted_proxies: proxies(reading, row),
+        endpoints,
+    })
+}
+
+fn tls(reading: &mut Reading<'_>, node: &Node) -> Option<Tls> {
+    let certificate = reading.file(node.get("certificate")?);
+    let key = reading.file(node.get("key")?);
+    let client_ca = match node.get("client_ca") {
+        Some(ca) => Some(reading.file(ca)?),
+        None => None,
+    };
+    if let Some(auth) = node.get("client_auth").filter(|_| client_ca.is_none()) {
+        reading.problem(
+            auth,
+            "client_auth needs client_ca, the authorities of the certificates",
+        );
+    }
+    let client_required = text(node, "client_auth") == Some("required");
+    Some(Tls {
+        certificate: certificate?,
+        key: key?,
+        client_ca,
+        client_required,
+    })
+}
+
+fn origins(reading: &mut Reading<'_>, row: &Node) -> Option<Vec<String>> {
+    let nodes = row.get("allowed_origins")?.list();
+    if nodes.iter().any(|node| node.text() == Some("*")) {
+        return None;
+    }
+    for node in nodes {
+        let text = node.text().unwrap_or_default();
+        let exact = Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
+        if !exact {
+            reading.problem(
+                node,
+                format!(
+                    "{text:?} is not an origin; write it as browsers send it, \
+                                           such as https://app.example.com"
+                ),
+            );
+        }
+    }
+    Some(
+        nodes
+            .iter()
+            .filter_map(|node| node.text().map(str::to_owned))
+            .collect(),
+    )
+}
+
+fn public_url(reading: &mut Reading<'_>, row: &Node) -> Option<Url> {
+    let node = row.get("public_url")?;
+    let url = reading.keep(
+        node,
+        Url::parse(node.text()?).map_err(|why| format!("not a URL: {why}")),
+    )?;
+    if !matches!(url.scheme(), "ws" | "wss" | "http" | "https") {
+        reading.problem(
+            node,
+            "public_url begins with ws://, wss://, http:// or https://",
+        );
+    }
+    Some(url)
+}
+
+fn proxies(reading: &mut Reading<'_>, row: &Node) -> Vec<IpAddr> {
+    let nodes = row.get("trusted_proxies").map_or(&[][..], Node::list);
+    nodes
+        .iter()
+        .filter_map(|node| {
+            let parsed = node.text()?.parse().map_err(|_| "not an IP address");
+            reading.keep(node, parsed)
+        })
+        .collect()
+}
+
+fn endpoints(
+    reading: &mut Reading<'_>,
+    row: &Node,
+    tokens: &[Token],
+    routes: &[Arc<Route>],
+) -> Vec<Endpoint> {
+    let mut endpoints: Vec<(Endpoint, &Node)> = Vec::new();
+    for node in row.get("endpoint").map_or(&[][..], Node::list) {
+        let Some(endpoint) = endpoint(reading, node, tokens, routes) else {
+            continue;
+        };
+        if let Some((_, first)) = endpoints
+            .iter()
+            .find(|(other, _)| other.path == endpoint.path)
+        {
+            let problem = Problem::new(
+                node.origin.clone(),
+                format!("two endpoints at {}", endpoint.path),
+            );
+            reading
+                .problems
+                .push(problem.and(first.origin.clone(), "the first one"));
+            continue;
+        }
+        endpoints.push((endpoint, node));
+    }
+    endpoints
+        .into_iter()
+        .map(|(endpoint, _)| endpoint)
+        .collect()
+}
+
+fn endpoint(
+    reading: &mut Reading<'_>,
+    node: &Node,
+    tokens: &[Token],
+    routes: &[Arc<Route>],
+) -> Option<Endpoint> {
+    let place = node.get("path")?;
+    let path = place.text()?;
+    let fits = path == "/"
+        || (path.starts_with('/')
+            && path[1..]
+                .split('/')
+                .all(|s| !s.is_empty() && s != "." && s != ".."));
+    if !fits || path.contains(['?', '#', '%', ' ']) {
+        reading.problem(
+            place,
+            "a path begins with / and does not end with one, such as / or /rpc",
+        );
+    }
+    let place = node.get("dialect")?;
+    let dialect = match place.text()? {
+        "scriptr" => Dialect::Scriptr(Arc::new(scriptr(reading, node, tokens)?)),
+        "jsonrpc" => Dialect::Jsonrpc,
+        "http" => Dialect::Http,
+        later if LATER.contains(&later) => {
+            reading.problem(
+                place,
+                format!("the dialect {later} is not available in this version of callway"),
+            );
+            return None;
+        }
+        other => {
+            reading.problem(
+                place,
+                format!("{other:?} is not a dialect; they are scriptr, jsonrpc and http"),
+            );
+            return None;
+        }
+    };
+    if !matches!(dialect, Dialect::Scriptr(_)) {
+        for key in SCRIPTR_KEYS.iter().filter_map(|key| node.get(key)) {
+            reading.problem(key, "this option belongs to the dialect scriptr");
+        }
+    }
+    if matches!(dialect, Dialect::Http) {
+        refuse_taken_names(reading, routes);
+    }
+    Some(Endpoint {
+        path: path.to_owned(),
+        dialect,
+    })
+}
+
+/// The http dialect has `/channels/…` and `/calls/…` of its own.
+fn refuse_taken_names(reading: &mut Reading<'_>, routes: &[Arc<Route>]) {
+    let root = reading.root;
+    let rows = root.get("route").map_or(&[][..], Node::list);
+    for route in routes {
+        let Some(Segment::Literal(first)) = route.pattern.segments().first() else {
+            continue;
+        };
+        if matches!(&**first, "channels" | "calls") {
+            let row = rows
+                .iter()
+                .find(|row| text(row, "method") == Some(route.pattern.as_str()));
+            let place = row.and_then(|row| row.get("method")).unwrap_or(root);
+            let known = reading
+                .problems
+                .iter()
+                .any(|problem| problem.origin == place.origin);
+            if !known {
+                reading.problem(
+                    place,
+                    format!("an http endpoint has /{first}/… of its own; rename the method"),
+                );
+            }
+        }
+    }
+}
+
+fn scriptr(reading: &mut Reading<'_>, node: &Node, tokens: &[Token]) -> Option<ScriptrOptions> {
+    let anonymous = text(node, "anonymous").map(Arc::from);
+    if let Some(name) = &anonymous
+        && !tokens.iter().any(|token| token.name == *name)
+    {
+        reading.problem(
+            node.get("anonymous").unwrap_or(node),
+            format!("there is no token {name:?}"),
+        );
+    }
+    let place = node.get("methods").unwrap_or(node);
+    let methods = reading.keep(
+        place,
+        Template::parse(text(node, "methods").unwrap_or("{path...}")),
+    )?;
+    if methods.captures().collect::<Vec<_>>() != ["path"] {
+        reading.problem(
+            place,
+            "`methods` holds {path...} once, such as \"legacy/{path...}\"",
+        );
+    }
+    Some(ScriptrOptions {
+        anonymous,
+        legacy_envelope: flag(node, "legacy_envelope", false),
+        ordered: flag(node, "ordered", true),
+        methods,
+    })
+}

@@ -1,0 +1,246 @@
+//! From what was read to what is run with. Nothing here has side effects; every problem is
+//! collected, so that all of them can be mended at once.
+
+mod bus;
+mod limits;
+mod listen;
+mod overlap;
+mod route;
+mod token;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::load::Environment;
+use super::node::{Node, Origin, Sources};
+use super::report::{Problem, Problems};
+use super::{Admin, Cluster, Config, Log, LogFormat, Scripts, UrlRule, secret, values};
+
+/// What every check needs: the texts, the environment, and where to put problems.
+struct Reading<'a> {
+    root: &'a Node,
+    sources: &'a Sources,
+    environment: &'a Environment,
+    problems: &'a mut Problems,
+}
+
+/// Validates the merged tree, whose shape was checked before. `None` if a part is missing.
+pub fn config(
+    root: &Node,
+    sources: &Sources,
+    environment: &Environment,
+    problems: &mut Problems,
+) -> Option<Config> {
+    let mut reading = Reading {
+        root,
+        sources,
+        environment,
+        problems,
+    };
+    let limits = limits::limits(&mut reading);
+    let tokens = token::tokens(&mut reading);
+    let scripts = scripts(&mut reading);
+    let buses = bus::buses(&mut reading, &tokens);
+    let routes = route::routes(&mut reading, &scripts, &buses, &limits);
+    let listeners = listen::listeners(&mut reading, &tokens, &routes);
+    overlap::check(&mut reading, &buses, &routes);
+    Some(Config {
+        listeners,
+        admin: admin(&mut reading),
+        cluster: cluster(&mut reading)?,
+        log: log(&mut reading),
+        scripts,
+        buses,
+        tokens,
+        routes,
+        limits,
+    })
+}
+
+impl Reading<'_> {
+    fn problem(&mut self, node: &Node, message: impl Into<String>) {
+        self.problems
+            .push(Problem::new(node.origin.clone(), message));
+    }
+
+    /// Keeps the value, or the problem.
+    fn keep<T>(&mut self, node: &Node, result: Result<T, impl Into<String>>) -> Option<T> {
+        result.map_err(|why| self.problem(node, why)).ok()
+    }
+
+    /// What relative paths at this place are relative to.
+    fn directory(&self, node: &Node) -> PathBuf {
+        match &node.origin {
+            Origin::File(index, _) => self
+                .sources
+                .get(*index)
+                .map_or_else(PathBuf::new, |s| s.directory.clone()),
+            Origin::Variable(_) => PathBuf::new(),
+        }
+    }
+
+    /// The path in a node; `${CREDENTIALS_DIRECTORY}` and the like are put in.
+    fn path(&mut self, node: &Node) -> Option<PathBuf> {
+        let directory = self.directory(node);
+        secret::path(node, &directory, self.environment)
+            .map_err(|problem| self.problems.push(problem))
+            .ok()
+    }
+
+    /// The path of a file that must be readable.
+    fn file(&mut self, node: &Node) -> Option<PathBuf> {
+        let path = self.path(node)?;
+        match std::fs::File::open(&path) {
+            Ok(_) => Some(path),
+            Err(error) => {
+                self.problem(node, format!("cannot read {}: {error}", path.display()));
+                None
+            }
+        }
+    }
+}
+
+/// The text under a key.
+fn text<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+    node.get(key)?.text()
+}
+
+/// The truth value under a key, or what stands for its absence.
+fn flag(node: &Node, key: &str, default: bool) -> bool {
+    node.get(key).and_then(values::bool).unwrap_or(default)
+}
+
+/// The duration under a key.
+fn duration(node: &Node, key: &str) -> Option<Duration> {
+    values::duration(text(node, key)?).ok()
+}
+
+/// The size under a key, in bytes.
+fn size(node: &Node, key: &str) -> Option<usize> {
+    let node = node.get(key)?;
+    match values::integer(node) {
+        Some(bytes) => usize::try_from(bytes).ok(),
+        None => values::size(node.text()?).ok(),
+    }
+}
+
+/// The count under a key.
+fn count(node: &Node, key: &str) -> Option<usize> {
+    values::integer(node.get(key)?).and_then(|number| usize::try_from(number).ok())
+}
+
+fn admin(reading: &mut Reading<'_>) -> Admin {
+    let root = reading.root;
+    let node = root.get("admin").and_then(|admin| admin.get("address"));
+    let Some(node) = node else {
+        return Admin {
+            address: Some(([127, 0, 0, 1], 9464).into()),
+        };
+    };
+    let address = match node.text().unwrap_or_default() {
+        "" => None,
+        text => reading.keep(node, listen::address(text)),
+    };
+    if address.is_some_and(|address| !address.ip().is_loopback()) {
+        reading.problem(
+            node,
+            "health and metrics need no token, so they stay on a loopback address",
+        );
+    }
+    Admin { address }
+}
+
+fn cluster(reading: &mut Reading<'_>) -> Option<Cluster> {
+    let root = reading.root;
+    let node = root.get("cluster");
+    let given = node.and_then(|cluster| cluster.get("instance"));
+    let instance = match given {
+        Some(node) => node.text().unwrap_or_default().to_owned(),
+        None => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+    };
+    if let Err(why) = crate::router::check_segment(&instance) {
+        reading.problem(given.unwrap_or(root), format!("cluster.instance: {why}"));
+    }
+    let group = node
+        .and_then(|cluster| text(cluster, "group"))
+        .unwrap_or("callway");
+    Some(Cluster {
+        instance: Arc::from(instance),
+        group: group.into(),
+    })
+}
+
+fn scripts(reading: &mut Reading<'_>) -> Scripts {
+    let root = reading.root;
+    let node = root.get("scripts");
+    let directory = match node.and_then(|scripts| scripts.get("directory")) {
+        Some(node) => match reading.path(node).map(|path| (path.canonicalize(), path)) {
+            Some((Ok(path), _)) if path.is_dir() => path,
+            Some((_, path)) => {
+                reading.problem(node, format!("{} is not a directory", path.display()));
+                path
+            }
+            None => PathBuf::new(),
+        },
+        None => {
+            let first = reading.sources.first();
+            let path = first
+                .map_or(Path::new("."), |source| &source.directory)
+                .join("scripts");
+            path.canonicalize().unwrap_or(path)
+        }
+    };
+    let rules = node
+        .and_then(|scripts| scripts.get("allow_urls"))
+        .map_or(&[][..], Node::list);
+    let allow_urls = rules
+        .iter()
+        .filter_map(|node| url_rule(reading, node))
+        .collect();
+    Scripts {
+        directory,
+        allow_urls,
+    }
+}
+
+fn url_rule(reading: &mut Reading<'_>, node: &Node) -> Option<UrlRule> {
+    let url = reading.keep(
+        node,
+        url::Url::parse(node.text()?).map_err(|why| format!("not a URL: {why}")),
+    )?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        reading.problem(
+            node,
+            "allow_urls take http:// and https:// URLs with a host",
+        );
+    } else if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        reading.problem(node, "allow_urls have neither credentials nor a query");
+    }
+    Some(UrlRule(url))
+}
+
+fn log(reading: &mut Reading<'_>) -> Log {
+    let root = reading.root;
+    let node = root.get("log");
+    let level = node
+        .and_then(|log| text(log, "level"))
+        .unwrap_or("info")
+        .to_owned();
+    if let Some(place) = node.and_then(|log| log.get("level"))
+        && level
+            .parse::<tracing_subscriber::filter::Targets>()
+            .is_err()
+    {
+        reading.problem(place, "levels are error, warn, info, debug and trace");
+    }
+    let format = match node.and_then(|log| text(log, "format")) {
+        Some("json") => LogFormat::Json,
+        Some("journald") => LogFormat::Journald,
+        _ => LogFormat::Text,
+    };
+    Log { level, format }
+}
