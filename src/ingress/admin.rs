@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Map, Value};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::http;
@@ -56,16 +56,28 @@ impl Admin {
             context: context.clone(),
             bound: self.address.ip(),
         });
-        context.background.spawn_blocking(move || {
-            // Dropping the runtime at the end lets go of whoever is still connected.
+        // A thread that the main runtime does not wait for: were it told to end at once, it could.
+        let (end, ended) = oneshot::channel::<()>();
+        let listener = self.listener;
+        let thread = std::thread::Builder::new().name("admin".into());
+        let started = thread.spawn(move || {
+            // Dropping its runtime at the end lets go of whoever is still connected.
             let served = Builder::new_current_thread()
                 .enable_all()
                 .build()
-                .and_then(|runtime| runtime.block_on(until_stopped(self.listener, page)));
+                .and_then(|runtime| runtime.block_on(until_stopped(listener, page)));
             if let Err(error) = served {
                 tracing::error!(%error, "the admin address is not served");
             }
+            drop(end);
         });
+        match started {
+            // Nothing is ever sent: the wait is over when the thread is.
+            Ok(_detached) => {
+                context.background.spawn(async { ended.await.ok() });
+            }
+            Err(error) => tracing::error!(%error, "the admin address is not served"),
+        }
     }
 }
 
