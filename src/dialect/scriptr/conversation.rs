@@ -68,6 +68,7 @@ impl Conversation {
         });
         if self.asked.len() > WAITING {
             let why = "too many replies wait for an earlier one";
+            effects.push(Effect::Limit("replies_waiting"));
             effects.push(Effect::Close(CloseCode::TooSlow, why));
         }
         ticket
