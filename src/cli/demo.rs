@@ -1,12 +1,15 @@
 //! `callway demo`: a working callway on the loopback address, in a directory that vanishes with it.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use super::SOFTWARE;
 use crate::auth::{Secret, digest, new_secret};
+use crate::config::{self, Environment};
 
 const CONFIG: &str = include_str!("../../config/examples/demo/callway.toml");
 const SCRIPTS: [(&str, &str); 3] = [
@@ -28,8 +31,31 @@ const LISTEN: &str = "127.0.0.1:8080";
 const ADMIN: &str = "127.0.0.1:9464";
 const DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
+/// Runs a demonstration until Ctrl-C ends it.
+pub fn run() -> ExitCode {
+    let prepared = std::env::current_exe().and_then(|program| Ok((program, Demo::prepare()?)));
+    let (program, demo) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            eprintln!("callway: the demonstration cannot be prepared: {error}");
+            return ExitCode::from(SOFTWARE);
+        }
+    };
+    // Nothing but its own files: no variable of another callway may change it.
+    match config::load(&[demo.config()], &Environment::new()) {
+        Ok(config) => super::run::run(config, || {
+            // Nobody may be reading.
+            writeln!(io::stdout(), "{}", demo.instructions(&program)).unwrap_or_default();
+        }),
+        Err(error) => {
+            super::config::tell(&error);
+            ExitCode::from(SOFTWARE)
+        }
+    }
+}
+
 /// The files of a demonstration; removed on drop.
-pub struct Demo {
+struct Demo {
     directory: PathBuf,
     listen: SocketAddr,
     token: Secret,

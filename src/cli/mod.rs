@@ -2,11 +2,13 @@
 
 mod call;
 mod completions;
+mod config;
 mod credential;
 mod demo;
 mod exec;
 mod outcome;
 mod pretty;
+mod run;
 mod serve;
 mod token;
 
@@ -17,8 +19,12 @@ use tokio::runtime::Builder;
 
 /// Wrong use of the command line, as `sysexits.h` has it.
 const USAGE: u8 = 64;
+/// A broker, a service, an address or a daemon cannot be had.
+const UNAVAILABLE: u8 = 69;
 /// A defect, or a system that gives nothing any more.
 const SOFTWARE: u8 = 70;
+/// The configuration is wrong, or there is none.
+const CONFIG: u8 = 78;
 
 /// Makes scripts callable: one daemon between WebSocket, HTTP, MQTT and AMQP
 #[derive(Debug, Parser)]
@@ -30,6 +36,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon
+    Run(run::RunArgs),
+    /// Show callway at work: on this machine alone, in a directory that vanishes with it
+    Demo,
     /// Call a method and print its result
     Call(call::CallArgs),
     /// Answer a method with a local program
@@ -55,6 +65,8 @@ pub fn main() -> ExitCode {
         .install_default()
         .ok();
     match cli.command {
+        Command::Run(args) => args.run(),
+        Command::Demo => demo::run(),
         Command::Call(args) => client(args.run()),
         Command::Serve(args) => client(args.run()),
         Command::Token(args) => args.run(),
