@@ -159,16 +159,21 @@ struct Guide<'a> {
 
 impl Guide<'_> {
     async fn run(self, client: Client, acceptance: oneshot::Receiver<usize>) -> Result<(), String> {
+        let stop = &self.setup.stop;
         // The pump ends by itself if the broker takes too long to accept.
-        let Ok(max_packet) = acceptance.await else {
-            return Err("the connection ended".into());
+        let max_packet = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            accepted = acceptance => accepted.map_err(|_| "the connection ended")?,
         };
         let open = Arc::new(Open { client, max_packet });
-        let mut refusal = self.subscribe(&open).await?;
+        let mut refusal = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            refusal = self.subscribe(&open) => refusal?,
+        };
         loop {
             self.show(refusal.as_deref());
             tokio::select! {
-                () = self.setup.stop.cancelled() => {
+                () = stop.cancelled() => {
                     open.client.disconnect(FAREWELL);
                     // The pump ends when all is sent, and with it this.
                     sleep(FAREWELL * 2).await;
