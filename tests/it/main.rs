@@ -14,6 +14,7 @@ mod hostile;
 mod http;
 mod http_target;
 mod matrix;
+mod mqtt;
 mod scriptr;
 mod secrets;
 mod shutdown;
