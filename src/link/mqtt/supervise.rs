@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(300);
 /// A broker that said nothing for so long, pings included, is given up.
 const DEAD: Duration = Duration::from_secs(12);
 /// Between tries to subscribe what the broker refused.
-const RESUBSCRIBE: Duration = Duration::from_secs(10);
+const RESUBSCRIBE: Duration = Duration::from_secs(5);
 /// For the last messages before the connection is closed.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Messages of QoS 1 and 2 on their way at once; brokers take fewer and say so.
