@@ -8,6 +8,7 @@ mod support;
 
 mod admin;
 mod architecture;
+mod amqp;
 mod brokers;
 mod foreign;
 mod hostile;

@@ -136,7 +136,7 @@ impl<F: Fn(Message, Delivery) + Send + Sync + 'static> Receiver<F> {
         self.shared.board.set(Role::Receive, LinkState::Up, "");
         let (verdicts, settled) = mpsc::channel(capacity(prefetch));
         let mut receiving = Receiving {
-            watch: Watch::new(&opened, events, &channel, prefetch),
+            watch: Watch::new(&opened, events, &[&channel], prefetch),
             open: opened,
             channel,
             deliveries,

@@ -84,7 +84,7 @@ enum Fate {
 impl Sending {
     pub fn new(open: Open, events: Events, channels: Channels, shared: Arc<Shared>) -> Sending {
         Sending {
-            watch: Watch::new(&open, events, &channels.requests, 0),
+            watch: Watch::new(&open, events, &[&channels.requests, &channels.answers], 0),
             open,
             channels,
             shared,

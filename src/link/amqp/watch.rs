@@ -29,7 +29,7 @@ pub(super) enum News {
 pub(super) struct Watch {
     events: Events,
     connection: ConnectionStatus,
-    channel: Channel,
+    channels: Vec<Channel>,
     prefetch: u16,
     ask_at: Instant,
     question: Option<BoxFuture<'static, Result<(), String>>>,
@@ -37,13 +37,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Asks on this channel, by setting the prefetch that it has anyway: a question that changes
+    /// Over these channels. Asks on the first, by setting the prefetch that it has anyway: a question that changes
     /// nothing and that every broker must answer in turn.
-    pub fn new(open: &Open, events: Events, channel: &Channel, prefetch: u16) -> Watch {
+    pub fn new(open: &Open, events: Events, channels: &[&Channel], prefetch: u16) -> Watch {
         Watch {
             events,
             connection: open.connection.status().clone(),
-            channel: channel.clone(),
+            channels: channels.iter().map(|channel| (*channel).clone()).collect(),
             prefetch,
             ask_at: Instant::now() + ASK,
             question: None,
@@ -65,6 +65,9 @@ impl Watch {
                         self.blocked = false;
                         return News::Unblocked;
                     }
+                    // A look at an exchange may end its own channel; that is nothing to us.
+                    Some(Event::Error(error))
+                        if error.is_amqp_soft_error() && self.channels_stand() => {}
                     Some(Event::Error(error)) => return News::Lost(error.to_string()),
                     Some(_) => {}
                     None => return News::Lost("the connection ended".into()),
@@ -77,16 +80,22 @@ impl Watch {
                 }
                 () = tokio::time::sleep_until(self.ask_at) => {
                     self.ask_at = Instant::now() + ASK;
-                    if !self.connection.connected() {
+                    if !self.connection.connected() || !self.channels_stand() {
                         return News::Lost("the connection ended".into());
                     }
                     // A blocked broker reads nothing; it says so itself, and when it is over.
                     if !self.blocked && self.question.is_none() {
-                        self.question = Some(ask(self.channel.clone(), self.prefetch).boxed());
+                        self.question = self.channels.first().map(|channel| ask(channel.clone(), self.prefetch).boxed());
                     }
                 }
             }
         }
+    }
+
+    fn channels_stand(&self) -> bool {
+        self.channels
+            .iter()
+            .all(|channel| channel.status().connected())
     }
 
     /// Why a stream of this connection ended, as far as the library has told.

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-pub use self::amqp::{Amqp, headers};
+pub use self::amqp::{Amqp, header, headers};
 pub use self::daemon::{Daemon, POWERLESS, Setup, TOKEN};
 pub use self::http::{Http, HttpReply};
 pub use self::mosquitto::Mosquitto;

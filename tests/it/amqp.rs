@@ -1,0 +1,7 @@
+//! Calls in and out over a real RabbitMQ.
+
+mod bridge;
+mod calls_in;
+mod calls_out;
+mod outage;
+mod service;
