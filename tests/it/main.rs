@@ -7,8 +7,8 @@
 mod support;
 
 mod admin;
-mod architecture;
 mod amqp;
+mod architecture;
 mod brokers;
 mod foreign;
 mod hostile;
