@@ -28,9 +28,12 @@ pub fn preflight(head: &Head, verbs: &str, allowed: Option<&[String]>) -> Answer
     allow_origin(answer, head.header("origin"), allowed)
 }
 
-/// Lets a page of an allowed origin read the answer.
+/// Lets a page of an allowed origin read the answer, unless a script has said who may.
 pub fn allow_origin(answer: Answer, origin: Option<&str>, allowed: Option<&[String]>) -> Answer {
     let Some(origin) = origin else { return answer };
+    if answer.header("access-control-allow-origin").is_some() {
+        return answer;
+    }
     let origin = match allowed {
         None => "*",
         Some(list) if list.iter().any(|allowed| allowed == origin) => origin,
@@ -85,5 +88,11 @@ mod tests {
             Some("https://app.example.com")
         );
         assert_eq!(asked("https://any", None).as_deref(), Some("*"));
+    }
+
+    #[test]
+    fn a_script_decides_for_itself() {
+        let own = Answer::empty(200).with("access-control-allow-origin", "https://one");
+        assert_eq!(allow_origin(own.clone(), Some("https://two"), None), own);
     }
 }
