@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::SinkExt as _;
+use futures_util::stream::FusedStream as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -20,7 +21,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Both, when everything has to end now.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// Sends the close frame, then the end of the stream, then waits for the client's.
+/// Sends the close frame and waits, not for long, for the client's.
 pub(super) async fn say(socket: Socket, code: CloseCode, reason: &'static str, context: &Context) {
     tokio::select! {
         () = until_read(socket, code, reason) => {}
@@ -39,15 +40,21 @@ async fn until_read(mut socket: Socket, code: CloseCode, reason: &'static str) {
     // `send` comes back with an error where the peer has closed already; then there is no more
     // to say.
     let sent = timeout(PATIENCE, socket.send(Message::Close(Some(frame)))).await;
-    if !matches!(sent, Ok(Ok(()))) {
+    if matches!(sent, Ok(Ok(()))) {
+        let _lingered = timeout(LINGER, linger(socket)).await;
+    }
+}
+
+/// Reads until the client has closed too.
+async fn linger(mut socket: Socket) {
+    if !socket.is_terminated() {
+        while let Some(Ok(_)) = socket.next().await {}
         return;
     }
+    // After a broken frame nothing more can be made out, not even a close frame.
     let mut stream = socket.into_inner();
-    let _lingered = timeout(LINGER, async {
-        if stream.shutdown().await.is_ok() {
-            let mut rest = vec![0; 4096];
-            while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
-        }
-    })
-    .await;
+    if stream.shutdown().await.is_ok() {
+        let mut rest = vec![0; 4096];
+        while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+    }
 }
