@@ -86,9 +86,14 @@ impl Ws {
 
     /// The next JSON text, whenever it comes.
     pub async fn next_ever(&mut self) -> Value {
+        serde_json::from_str(&self.next_text().await).unwrap()
+    }
+
+    /// The next text as it was written, whenever it comes.
+    pub async fn next_text(&mut self) -> String {
         loop {
             match self.socket.next().await.expect("closed").unwrap() {
-                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Text(text) => return text.to_string(),
                 Message::Close(frame) => panic!("closed: {frame:?}"),
                 _ => {}
             }
