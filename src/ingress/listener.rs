@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::connection;
 use super::door::Door;
@@ -18,6 +19,8 @@ use crate::link::Backoff;
 
 /// Connections beyond `limits.connections` that are let in at once only to be told so.
 const TURNED_AWAY: usize = 64;
+/// Accept errors come in swarms; one of them is logged in this time.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Every `[[listen]]` of the configuration, bound.
 pub struct Listeners {
@@ -89,7 +92,7 @@ impl Places {
 }
 
 async fn accept(socket: TcpListener, door: Arc<Door>, places: Places, context: Context) {
-    let mut trouble = Trouble::default();
+    let mut trouble = Trouble::new();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -98,7 +101,7 @@ async fn accept(socket: TcpListener, door: Arc<Door>, places: Places, context: C
         };
         match accepted {
             Ok((tcp, peer)) => {
-                trouble.over(&door);
+                trouble.over();
                 let_in(tcp, peer, &door, &places, &context);
             }
             Err(error) if concerns_one(&error) => {}
@@ -130,27 +133,30 @@ fn concerns_one(error: &io::Error) -> bool {
     )
 }
 
-/// A run of accept errors: out of file descriptors, out of memory. Said once, waited out.
-#[derive(Default)]
-struct Trouble(Option<Backoff>);
+/// Accept errors that concern everyone: out of file descriptors, out of memory. Waited out.
+struct Trouble {
+    waits: Backoff,
+    said: Option<Instant>,
+}
 
 impl Trouble {
-    fn wait(&mut self, error: &io::Error, door: &Door) -> Duration {
-        let first = self.0.is_none();
-        if first {
-            tracing::warn!(address = %door.address, %error, "cannot accept connections, trying on");
+    fn new() -> Trouble {
+        Trouble {
+            waits: Backoff::new(Duration::from_millis(5), Duration::from_millis(100)),
+            said: None,
         }
-        self.0
-            .get_or_insert_with(|| {
-                Backoff::new(Duration::from_millis(5), Duration::from_millis(100))
-            })
-            .next()
     }
 
-    fn over(&mut self, door: &Door) {
-        if self.0.take().is_some() {
-            tracing::info!(address = %door.address, "accepting connections again");
+    fn wait(&mut self, error: &io::Error, door: &Door) -> Duration {
+        if self.said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
+            self.said = Some(Instant::now());
+            tracing::warn!(address = %door.address, %error, "cannot accept connections, trying on");
         }
+        self.waits.next()
+    }
+
+    fn over(&mut self) {
+        self.waits.reset();
     }
 }
 

@@ -18,6 +18,7 @@ use super::stream::Stream;
 use super::upgrade::Opening;
 use crate::config::Limits;
 use crate::context::Context;
+use crate::dialect::CloseCode;
 
 /// A small buffer: it is there for as long as the connection is. Longer messages make it grow.
 const READ_BUFFER: usize = 4 * 1024;
@@ -41,9 +42,12 @@ pub(super) async fn run(stream: Stream, read: Bytes, opening: Opening, context: 
                 .await
         }
     };
-    if let End::Close(code, reason) = end {
-        farewell::say(socket, code, reason, &context).await;
-    }
+    let (code, reason, unread) = match end {
+        End::Gone => return,
+        End::Close(code, reason) => (code, reason, false),
+        End::Unread => (CloseCode::TooSlow, "too slow", true),
+    };
+    farewell::say(socket, code, reason, unread, &context).await;
 }
 
 fn config(limits: &Limits) -> WebSocketConfig {

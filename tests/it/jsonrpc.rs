@@ -48,7 +48,7 @@ fn kind(response: &Value) -> (&Value, &str) {
 async fn what_is_no_call_is_refused_and_the_connection_lives_on() {
     let (daemon, _worker) = world().await;
     let mut client = daemon.ws().await;
-    let deep = "[".repeat(200_000);
+    let deep = "[".repeat(100_000);
     let call = |params: &str| {
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"echo/now","params":{params}}}"#)
     };
@@ -71,7 +71,7 @@ async fn what_is_no_call_is_refused_and_the_connection_lives_on() {
         ),
         (&call("5"), json!(1), "invalid_request"),
         (
-            &call(&format!("{deep}{}", "]".repeat(200_000))),
+            &call(&format!("{deep}{}", "]".repeat(100_000))),
             json!(1),
             "parse_error",
         ),

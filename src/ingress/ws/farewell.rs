@@ -18,13 +18,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long what the client still sends is read and thrown away. Closing a socket with unread
 /// bytes resets it, and a reset may overtake the close frame.
 const LINGER: Duration = Duration::from_secs(1);
-/// Both, when everything has to end now.
+/// The same for a client that is slow: what it has not read yet would be lost with the reset.
+const LINGER_FOR_SLOW: Duration = Duration::from_secs(4);
+/// All of it, when everything has to end now.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// Sends the close frame and waits, not for long, for the client's.
-pub(super) async fn say(socket: Socket, code: CloseCode, reason: &'static str, context: &Context) {
+/// Sends the close frame and waits, not for long, for the client's. `unread` says that the client
+/// has left unread what was sent before.
+pub(super) async fn say(
+    socket: Socket,
+    code: CloseCode,
+    reason: &'static str,
+    unread: bool,
+    context: &Context,
+) {
     tokio::select! {
-        () = until_read(socket, code, reason) => {}
+        () = until_read(socket, code, reason, unread) => {}
         () = async {
             context.stop.cancelled().await;
             tokio::time::sleep(AT_ONCE).await;
@@ -32,7 +41,7 @@ pub(super) async fn say(socket: Socket, code: CloseCode, reason: &'static str, c
     }
 }
 
-async fn until_read(mut socket: Socket, code: CloseCode, reason: &'static str) {
+async fn until_read(mut socket: Socket, code: CloseCode, reason: &'static str, unread: bool) {
     let frame = CloseFrame {
         code: (code as u16).into(),
         reason: reason.into(),
@@ -41,7 +50,8 @@ async fn until_read(mut socket: Socket, code: CloseCode, reason: &'static str) {
     // to say.
     let sent = timeout(PATIENCE, socket.send(Message::Close(Some(frame)))).await;
     if matches!(sent, Ok(Ok(()))) {
-        let _lingered = timeout(LINGER, linger(socket)).await;
+        let patience = if unread { LINGER_FOR_SLOW } else { LINGER };
+        let _lingered = timeout(patience, linger(socket)).await;
     }
 }
 

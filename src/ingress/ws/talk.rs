@@ -32,6 +32,8 @@ pub(super) enum End {
     Gone,
     /// It is to be closed, with this code and reason.
     Close(CloseCode, &'static str),
+    /// It leaves too much unread, or reads nothing for too long.
+    Unread,
 }
 
 /// One client's session.
@@ -115,7 +117,7 @@ impl Talk {
             }
             if self.outbox.is_over() || self.outbox.is_stalled() {
                 self.context.metrics.limit_reached("send_queue");
-                return Poll::Ready(End::Close(CloseCode::TooSlow, "too slow"));
+                return Poll::Ready(End::Unread);
             }
             if turn == 0 {
                 cx.waker().wake_by_ref();

@@ -28,8 +28,9 @@ fn text_frame(text: &str) -> Vec<u8> {
 /// Reads to the end; the code of the close frame there.
 async fn close_code(mut stream: TcpStream) -> Option<u16> {
     let mut bytes = Vec::new();
+    // It may end with a reset, because the server did not read everything either.
     let end = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
-    end.expect("the server does not close").ok()?;
+    assert!(end.is_ok(), "the server does not close");
     let mut rest = &bytes[..];
     while let [first, length, after @ ..] = rest {
         let (length, after) = match length {
@@ -63,8 +64,7 @@ async fn a_client_that_does_not_read_is_cut_off() {
         r#"{{"jsonrpc":"2.0","id":"{id}","method":"none"}}"#
     ));
     let flood = async { while slow.write_all(&frame).await.is_ok() {} };
-    let stuck = tokio::time::timeout(Duration::from_secs(3), flood).await;
-    assert!(stuck.is_err(), "the flood is not taken any more");
+    let _stuck = tokio::time::timeout(Duration::from_secs(2), flood).await;
     assert_eq!(close_code(slow).await, Some(4008));
     assert_eq!(
         daemon
@@ -210,7 +210,7 @@ async fn running_out_of_file_descriptors_is_waited_out() {
     let mut new = daemon.ws().await;
     assert!(new.call("callway.whoami", json!({})).await.is_ok());
     let warned = daemon.log().matches("cannot accept connections").count();
-    assert!(warned <= 3, "said {warned} times");
+    assert_eq!(warned, 1, "said once, not in a flood");
 }
 
 fn set_open_files(daemon: &Daemon, count: usize) {
