@@ -114,7 +114,7 @@ impl App {
         if let Some(admin) = self.admin.take() {
             admin.serve(&self.context);
         }
-        self.links.start();
+        self.links.start(&self.context);
         self.listeners.serve(&self.context);
         let supervisor = Supervisor::new(&self.context);
         tokio::select! {

@@ -3,26 +3,28 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::Bus;
+use crate::config::{AmqpBus, Bus};
 use crate::context::Context;
 use crate::ingress::{MqttCalls, amqp_bus};
-use crate::link::amqp::AmqpLink;
+use crate::link::amqp::{self, AmqpLink};
 use crate::link::mqtt::{self, Deliveries, MqttLink};
 
 /// All of them, by bus.
 pub(super) struct Links {
     pub(super) mqtt: HashMap<Arc<str>, MqttLink>,
     pub(super) amqp: HashMap<Arc<str>, AmqpLink>,
-    waiting: Vec<mqtt::Start>,
+    mqtt_waiting: Vec<mqtt::Start>,
+    amqp_waiting: Vec<(Arc<AmqpBus>, amqp::Start)>,
 }
 
 impl Links {
-    /// One for each bus. No MQTT bus is connected yet; AMQP buses begin to.
+    /// One for each bus. None is connected yet.
     pub(super) fn prepare(context: &Context) -> Links {
         let mut links = Links {
             mqtt: HashMap::new(),
             amqp: HashMap::new(),
-            waiting: Vec::new(),
+            mqtt_waiting: Vec::new(),
+            amqp_waiting: Vec::new(),
         };
         for bus in &context.config.buses {
             match bus {
@@ -33,12 +35,12 @@ impl Links {
                         .then(|| Arc::new(MqttCalls::new(context, bus)) as Arc<dyn Deliveries>);
                     let (link, start) = MqttLink::prepare(mqtt::Setup::of(context, bus, calls));
                     links.mqtt.insert(bus.common.name.clone(), link);
-                    links.waiting.push(start);
+                    links.mqtt_waiting.push(start);
                 }
                 Bus::Amqp(bus) => {
-                    let link = AmqpLink::start(context, bus);
-                    amqp_bus::serve(context, bus, &link);
+                    let (link, start) = AmqpLink::prepare(context, bus);
                     links.amqp.insert(bus.common.name.clone(), link);
+                    links.amqp_waiting.push((bus.clone(), start));
                 }
             }
         }
@@ -46,7 +48,13 @@ impl Links {
     }
 
     /// Connects without waiting: once the routing table is in place.
-    pub(super) fn start(&mut self) {
-        self.waiting.drain(..).for_each(mqtt::Start::start);
+    pub(super) fn start(&mut self, context: &Context) {
+        self.mqtt_waiting.drain(..).for_each(mqtt::Start::start);
+        for (bus, start) in self.amqp_waiting.drain(..) {
+            start.start();
+            if let Some(link) = self.amqp.get(&bus.common.name) {
+                amqp_bus::serve(context, &bus, link);
+            }
+        }
     }
 }

@@ -31,8 +31,13 @@ pub fn init(log: &Log) -> io::Result<()> {
 /// Below info, libraries write whole packets and requests, and so the tokens in them. No level
 /// and no directive lets that through.
 fn is_fit(line: &Metadata<'_>) -> bool {
-    let ours = line.target().split("::").next() == Some("callway");
-    ours || *line.level() <= Level::INFO
+    match line.target().split("::").next() {
+        Some("callway") => true,
+        // It warns of returned messages with all that is in them, and of each lost connection
+        // many times over; the link says so once.
+        Some("lapin") => false,
+        _ => *line.level() <= Level::INFO,
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +68,7 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::trace!(target: "tungstenite::handshake", "Bearer cw_secret");
             tracing::debug!(target: "callwayish", "cw_secret");
-            tracing::info!(target: "lapin", "connected");
+            tracing::info!(target: "hyper", "connected");
             tracing::trace!(target: "callway::router", "fine");
         });
         let written = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();

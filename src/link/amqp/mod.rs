@@ -55,6 +55,18 @@ pub struct AmqpLink {
     inner: Arc<Inner>,
 }
 
+/// A link that waits to be started: once calls can be taken.
+#[must_use = "the link does nothing before it is started"]
+pub struct Start(Publisher);
+
+impl Start {
+    /// Connects, and goes on trying for as long as the process runs. Never waits for the broker.
+    pub fn start(self) {
+        let tasks = self.0.tasks();
+        tasks.spawn(self.0.run());
+    }
+}
+
 struct Inner {
     bus: Arc<AmqpBus>,
     queue: mpsc::Sender<Publish>,
@@ -116,8 +128,8 @@ fn blocked() -> Fault {
 }
 
 impl AmqpLink {
-    /// Starts to connect to a bus and goes on trying for as long as the process runs.
-    pub fn start(context: &Context, bus: &Arc<AmqpBus>) -> AmqpLink {
+    /// A link that is not connected yet, and what connects it.
+    pub fn prepare(context: &Context, bus: &Arc<AmqpBus>) -> (AmqpLink, Start) {
         let (queue, messages) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
             bus: bus.common.name.clone(),
@@ -128,15 +140,15 @@ impl AmqpLink {
             metrics: context.metrics.clone(),
         });
         let publisher = Publisher::new(context.clone(), bus.clone(), messages, shared.clone());
-        context.background.spawn(publisher.run());
-        AmqpLink {
+        let link = AmqpLink {
             inner: Arc::new(Inner {
                 bus: bus.clone(),
                 queue,
                 shared,
                 context: context.clone(),
             }),
-        }
+        };
+        (link, Start(publisher))
     }
 
     /// Takes calls from the bus's queue: `on_message` is asked for each and must not wait.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::board::Role;
 use super::connect::{Server, open};
@@ -60,6 +61,11 @@ impl Publisher {
             held: Vec::new(),
             shared,
         }
+    }
+
+    /// Where it runs: what others need until their last call is answered.
+    pub fn tasks(&self) -> TaskTracker {
+        self.context.background.clone()
     }
 
     /// Connects, serves and connects again until the process stops.

@@ -135,8 +135,7 @@ impl Bridge {
                 },
             }),
         };
-        let link = AmqpLink::start(&context, &bus);
-        amqp_bus::serve(&context, &bus, &link);
+        let (link, start) = AmqpLink::prepare(&context, &bus);
         let mut table = Table::default();
         for route in routes {
             let RouteTarget::Amqp {
@@ -152,6 +151,8 @@ impl Bridge {
             table.add(route.clone(), Arc::new(target));
         }
         context.dispatcher.replace_table(table);
+        start.start();
+        amqp_bus::serve(&context, &bus, &link);
         Bridge { context }
     }
 
