@@ -16,12 +16,12 @@ fn setup(broker: &Mosquitto) -> Setup {
         [bus.five]
         url = "{url}"
         calls = "five/call"
-        reply_topics = ["reply/#"]
+        reply_topics = ["reply/+"]
         [bus.four]
         url = "{url}"
         protocol = 4
         calls = "four/call"
-        reply_topics = ["reply/#"]
+        reply_topics = ["reply/+"]
         [[route]]
         method = "device/{{name}}"
         mqtt = {{ bus = "five", topic = "device/{{name}}" }}

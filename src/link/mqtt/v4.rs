@@ -10,7 +10,7 @@ use rumqttc_v4::{
     ValidatedTopic,
 };
 
-use super::connection::{AckError, Event, PublishError, Settings};
+use super::connection::{AckError, Event, PublishError, Settings, bracketed};
 use super::message::{Delivery, Message, Properties};
 
 /// MQTT 3.1.1 has no way to tell the broker a limit, and a packet over it would end the
@@ -35,6 +35,11 @@ pub(super) fn open(settings: &Settings) -> Result<(AsyncClient, EventLoop), Stri
         .map_err(|error| error.to_string())?;
     if let Some((user, password)) = &bus.login {
         options.set_credentials(user.clone(), password.expose().as_bytes().to_vec());
+    }
+    if let Some(address) = bracketed(bus) {
+        options.set_socket_connector(move |_, network| {
+            rumqttc_v4::default_socket_connect(address.clone(), network)
+        });
     }
     if let Some(tls) = &settings.tls {
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(

@@ -13,7 +13,7 @@ use rumqttc_v5::{
     Transport, ValidatedTopic,
 };
 
-use super::connection::{AckError, Event, PublishError, Settings};
+use super::connection::{AckError, Event, PublishError, Settings, bracketed};
 use super::message::{Delivery, Message, Properties};
 
 /// A client and the loop that must be polled for it. Nothing is connected yet.
@@ -38,6 +38,11 @@ pub(super) fn open(settings: &Settings) -> Result<(AsyncClient, EventLoop), Stri
         .set_max_request_batch(settings.batch);
     if let Some((user, password)) = &bus.login {
         options.set_credentials(user.clone(), password.expose().as_bytes().to_vec());
+    }
+    if let Some(address) = bracketed(bus) {
+        options.set_socket_connector(move |_, network| {
+            rumqttc_v5::default_socket_connect(address.clone(), network)
+        });
     }
     if let Some(tls) = &settings.tls {
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(

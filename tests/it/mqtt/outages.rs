@@ -18,7 +18,7 @@ fn one_bus(url: &str, more: &str) -> Setup {
         [bus.field]
         url = "{url}"
         calls = "field/call"
-        reply_topics = ["reply/#"]
+        reply_topics = ["reply/+"]
         {more}
         [[route]]
         method = "device/{{name}}"
@@ -112,7 +112,7 @@ async fn a_stalled_broker_is_a_timeout_and_touches_nothing_else() {
         [bus.other]
         url = "{}"
         calls = "other/call"
-        reply_topics = ["reply/#"]
+        reply_topics = ["reply/+"]
         [[route]]
         method = "hasty/{{name}}"
         timeout = "400ms"
