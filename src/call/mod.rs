@@ -111,7 +111,7 @@ pub struct Call {
 pub struct HttpParts {
     /// `GET`, `POST`, ….
     pub verb: String,
-    /// The path below the endpoint, decoded.
+    /// The path below the endpoint, decoded, with its leading slash.
     pub path: String,
     /// The query without credentials.
     pub query: String,

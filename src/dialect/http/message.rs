@@ -64,7 +64,7 @@ impl Head {
     pub fn parts(&self, path: &str, raw_body: Option<Bytes>) -> HttpParts {
         HttpParts {
             verb: self.verb.clone(),
-            path: path.to_owned(),
+            path: format!("/{path}"),
             query: query::without_credentials(&self.query),
             headers: self
                 .headers
