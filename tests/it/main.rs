@@ -10,6 +10,8 @@ mod admin;
 mod amqp;
 mod architecture;
 mod brokers;
+mod client;
+mod demo;
 mod foreign;
 mod hostile;
 mod http;

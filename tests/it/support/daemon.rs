@@ -32,6 +32,7 @@ pub struct Daemon {
     pub admin: SocketAddr,
     /// Its configuration, scripts and log.
     pub directory: TempDir,
+    environment: Vec<(String, String)>,
     child: Child,
 }
 
@@ -109,44 +110,37 @@ impl Setup {
     /// Starts callway and waits until it is ready.
     pub async fn start(self) -> Daemon {
         let mut daemon = self.spawn();
-        let end = tokio::time::Instant::now() + PATIENCE;
-        while !daemon.is_ready().await {
-            if let Some(status) = daemon.child.try_wait().unwrap() {
-                panic!("callway ended with {status}:\n{}", daemon.log());
-            }
-            assert!(
-                tokio::time::Instant::now() < end,
-                "callway is not ready:\n{}",
-                daemon.log()
-            );
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        daemon.get_ready().await;
         daemon
     }
 
     /// Starts callway and waits for nothing.
     pub fn spawn(self) -> Daemon {
-        let config = self.directory.path().join("callway.toml");
-        std::fs::write(&config, &self.config).unwrap();
-        let log = File::create(self.directory.path().join("log")).unwrap();
-        // Dies with the thread that starts it, which is the test's.
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_callway"), "run"])
-            .arg("--config")
-            .arg(config)
-            .envs(self.environment)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        std::fs::write(self.directory.path().join("callway.toml"), &self.config).unwrap();
+        let child = launch(&self.directory, &self.environment);
         Daemon {
             address: self.address,
             admin: self.admin,
             directory: self.directory,
+            environment: self.environment,
             child,
         }
     }
+}
+
+/// Runs what lies in the directory. Dies with the thread that starts it, which is the test's.
+fn launch(directory: &TempDir, environment: &[(String, String)]) -> Child {
+    let log = File::create(directory.path().join("log")).unwrap();
+    Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_callway"), "run"])
+        .arg("--config")
+        .arg(directory.path().join("callway.toml"))
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 impl Daemon {
@@ -168,6 +162,29 @@ impl Daemon {
     /// A client of the admin address.
     pub fn admin(&self) -> Http {
         Http::new(self.admin)
+    }
+
+    /// Kills it, starts it again, and waits until it is ready.
+    pub async fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = launch(&self.directory, &self.environment);
+        self.get_ready().await;
+    }
+
+    async fn get_ready(&mut self) {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while !self.is_ready().await {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("callway ended with {status}:\n{}", self.log());
+            }
+            assert!(
+                tokio::time::Instant::now() < end,
+                "callway is not ready:\n{}",
+                self.log()
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
     }
 
     async fn is_ready(&self) -> bool {

@@ -1,0 +1,143 @@
+//! `callway demo`: everything it prints works when it is pasted, and it leaves nothing behind.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::support::{PATIENCE, Ws};
+
+#[tokio::test]
+async fn every_command_that_it_prints_works() {
+    let demo = Demo::start().await;
+
+    let commands = demo.lines_with(" call demo/").into_iter();
+    let (to_worker, to_scripts): (Vec<String>, Vec<String>) =
+        commands.partition(|line| line.contains("demo/worker/"));
+    let curls = demo.lines_with("curl ");
+    assert_eq!((to_scripts.len(), curls.len(), to_worker.len()), (3, 2, 1));
+    for command in to_scripts.iter().chain(&curls) {
+        let said = paste(command).await;
+        let expected = match command {
+            c if c.contains("demo/greet") => "Hello, Ada!",
+            c if c.contains("demo/convert") => "70.7",
+            _ => "36.6 °C = 97.9 °F",
+        };
+        assert!(said.contains(expected), "{command}\n{said}");
+    }
+
+    let served = &demo.lines_with(" serve demo/worker/")[0];
+    let mut worker = shell(&format!("exec {}", without_variable(served)))
+        .env("CALLWAY_TOKEN", token_of(served))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(worker.stderr.take().unwrap()).lines();
+    let line = tokio::time::timeout(PATIENCE, stderr.next_line()).await;
+    assert!(line.unwrap().unwrap().unwrap().contains("serving"));
+    assert!(paste(&to_worker[0]).await.contains("UTC"));
+
+    demo.end().await;
+}
+
+#[tokio::test]
+async fn a_browser_can_do_what_it_is_shown() {
+    let demo = Demo::start().await;
+
+    let address = demo.lines_with("open http://")[0].clone();
+    let address = address.rsplit_once("open ").unwrap().1.to_owned();
+    let page = paste(&format!("curl -sS '{address}'")).await;
+    assert!(page.contains("Hello, Ada!"), "{page}");
+
+    let snippet = &demo.lines_with("new WebSocket(")[0];
+    let url = between(snippet, "WebSocket(\"", "\")");
+    let message = between(snippet, "ws.send('", "')");
+    let mut ws = Ws::try_connect(url, &[("origin", "https://example.com")])
+        .await
+        .ok()
+        .unwrap();
+    ws.send(message).await;
+    let answer: Value = ws.next().await;
+    assert_eq!(answer["result"]["greeting"], "Hello, browser!");
+
+    demo.end().await;
+}
+
+/// A running demonstration.
+struct Demo {
+    child: Child,
+    printed: Vec<String>,
+}
+
+impl Demo {
+    async fn start() -> Demo {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_callway"))
+            .arg("demo")
+            .env("CALLWAY_CONFIG", "/nonexistent")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut printed = Vec::new();
+        let last = "demo/worker/clock --via";
+        while !printed
+            .last()
+            .is_some_and(|line: &String| line.contains(last))
+        {
+            let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+            printed.push(line.unwrap().unwrap().expect("it ended early"));
+        }
+        Demo { child, printed }
+    }
+
+    /// What is printed to be pasted.
+    fn lines_with(&self, text: &str) -> Vec<String> {
+        let lines = self.printed.iter().filter(|line| line.contains(text));
+        lines.map(|line| line.trim().to_owned()).collect()
+    }
+
+    /// Ctrl-C.
+    async fn end(mut self) {
+        let directory = self.lines_with("Everything it uses is in")[0].clone();
+        let directory = between(&directory, "uses is in ", ".").to_owned();
+        assert!(Path::new(&directory).join("callway.toml").exists());
+        let pid = Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        assert!(status.unwrap().unwrap().success());
+        assert!(!Path::new(&directory).exists(), "{directory} stayed behind");
+    }
+}
+
+/// What a terminal would show.
+async fn paste(command: &str) -> String {
+    let output = tokio::time::timeout(PATIENCE, shell(command).output()).await;
+    let output = output.expect("it does not end").unwrap();
+    assert!(output.status.success(), "{command}\n{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn shell(command: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(command).kill_on_drop(true);
+    shell
+}
+
+/// `CALLWAY_TOKEN=… program …`: a shell that becomes the program cannot set a variable on the way.
+fn without_variable(command: &str) -> &str {
+    command.split_once(' ').unwrap().1
+}
+
+fn token_of(command: &str) -> &str {
+    between(command, "CALLWAY_TOKEN=", " ")
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    let rest = text.split_once(before).unwrap().1;
+    rest.split_once(after).unwrap().0
+}
