@@ -3,9 +3,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -121,7 +123,12 @@ fn let_in(tcp: TcpStream, peer: SocketAddr, door: &Arc<Door>, places: &Places, c
         return; // gone already
     }
     let serving = connection::serve(tcp, peer.ip(), door.clone(), place, context.clone());
-    context.tasks.spawn(serving);
+    context.tasks.spawn(async move {
+        // A defect of callway ends one connection, and is seen.
+        if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
+            tracing::error!("a connection's task panicked");
+        }
+    });
 }
 
 /// Whether an accept error is about the one connection that was being accepted.

@@ -30,9 +30,11 @@ type Socket = WebSocketStream<Stream>;
 /// Runs a WebSocket from its opening to its end. `read` was read behind the handshake.
 pub(super) async fn run(stream: Stream, read: Bytes, opening: Opening, context: Context) {
     let config = config(&context.config.limits);
+    // A copy, because what is mostly nothing would keep the whole buffer of the handshake.
+    let begun = read.to_vec();
+    drop(read);
     let socket =
-        WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config));
-    let socket = socket.await;
+        WebSocketStream::from_partially_read(stream, begun, Role::Server, Some(config)).await;
     let (end, socket) = match opening {
         Opening::Refusal(code, reason) => (End::Close(code, reason), socket),
         Opening::Session(caller, session) => {

@@ -7,6 +7,8 @@ mod batch;
 mod builtin;
 mod conversation;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use self::conversation::Conversation;

@@ -39,7 +39,7 @@ pub struct Ask {
 
 impl Ask {
     /// The question of a call, and where its answer will arrive.
-    fn of(call: &Call) -> (Ask, oneshot::Receiver<WorkerAnswer>) {
+    pub(crate) fn of(call: &Call) -> (Ask, oneshot::Receiver<WorkerAnswer>) {
         let (reply, answer) = oneshot::channel();
         let ask = Ask {
             method: call.method.clone(),

@@ -114,6 +114,11 @@ impl Workers {
             return Err(NoWorker { all_busy });
         };
         let number = registry.count();
+        let mail = registry
+            .workers
+            .get(&worker)
+            .map(|worker| worker.mail.clone());
+        let mail = mail.ok_or(NoWorker { all_busy })?;
         registry.rerank(worker, |worker| {
             worker.busy += 1;
             worker.turn = number;
@@ -121,6 +126,7 @@ impl Workers {
         Ok(Place {
             workers: self.clone(),
             worker,
+            mail,
             number,
             handed_over: false,
         })
@@ -198,6 +204,7 @@ impl Worker {
 pub(super) struct Place {
     workers: Arc<Workers>,
     worker: u64,
+    mail: mpsc::Sender<Mail>,
     number: u64,
     /// Asked, and not answered yet.
     handed_over: bool,
@@ -211,7 +218,8 @@ impl Place {
 
     /// Puts the call to the worker. Says whether it went out.
     pub(super) fn put(&mut self, ask: Ask) -> bool {
-        self.handed_over = self.post(Mail::Ask(self.number, Box::new(ask)));
+        let mail = Mail::Ask(self.number, Box::new(ask));
+        self.handed_over = self.mail.try_send(mail).is_ok();
         self.handed_over
     }
 
@@ -219,18 +227,13 @@ impl Place {
     pub(super) fn answered(&mut self) {
         self.handed_over = false;
     }
-
-    fn post(&self, mail: Mail) -> bool {
-        let registry = self.workers.0.lock();
-        let worker = registry.workers.get(&self.worker);
-        worker.is_some_and(|worker| worker.mail.try_send(mail).is_ok())
-    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         if self.handed_over {
-            self.post(Mail::Cancelled(self.number));
+            // A mailbox without room, or a worker that has gone, hears of it no more.
+            let _told = self.mail.try_send(Mail::Cancelled(self.number)).is_ok();
         }
         let mut registry = self.workers.0.lock();
         registry.rerank(self.worker, |worker| {
