@@ -1,57 +1,35 @@
-//! Which configuration the commands read, and how its errors are told.
+//! `callway config`: the commented default, and the schema of every key.
 
-use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use super::CONFIG;
-use crate::config::{self, Config, Environment, LoadError};
+use crate::config;
 
-/// Where the configuration is looked for when nothing else is said.
-const DEFAULT: &str = "/etc/callway/callway.toml";
-
-/// The files of the configuration.
+/// What `callway config` is given.
 #[derive(Clone, Debug, clap::Args)]
-pub struct ConfigArgs {
-    /// A configuration file; repeatable, later ones add to earlier ones. What lies in conf.d/*.toml
-    /// beside it follows. Without it: $CALLWAY_CONFIG, else /etc/callway/callway.toml
-    #[arg(long = "config", value_name = "FILE")]
-    files: Vec<PathBuf>,
+pub struct ShowArgs {
+    #[command(subcommand)]
+    what: What,
 }
 
-impl ConfigArgs {
-    /// Reads the configuration; tells what is wrong with it, if so.
-    pub fn load(&self) -> Result<Config, ExitCode> {
-        self.read().map_err(|error| {
-            tell(&error);
-            ExitCode::from(CONFIG)
-        })
-    }
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+enum What {
+    /// Print a configuration with every key, to start from
+    Default,
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+}
 
-    /// Reads the configuration.
-    pub fn read(&self) -> Result<Config, LoadError> {
-        let files = match (&self.files[..], std::env::var_os("CALLWAY_CONFIG")) {
-            ([], None) => vec![PathBuf::from(DEFAULT)],
-            ([], Some(file)) => vec![file.into()],
-            (files, _) => files.to_vec(),
+impl ShowArgs {
+    /// Prints it.
+    pub fn run(&self) -> ExitCode {
+        let text = match self.what {
+            What::Default => config::DEFAULT.to_owned(),
+            What::Schema => format!("{:#}\n", config::schema()),
         };
-        config::load(&files, &environment())
-    }
-}
-
-/// The variables that are text; no other can hold a value.
-fn environment() -> Environment {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
-}
-
-/// Prints an error for people.
-pub fn tell(error: &LoadError) {
-    match error {
-        LoadError::Invalid(errors) => {
-            eprintln!("{}", errors.render(std::io::stderr().is_terminal()));
+        match io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE, // nobody reads any more
         }
-        other => eprintln!("callway: {other}"),
     }
 }

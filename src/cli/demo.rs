@@ -48,7 +48,7 @@ pub fn run() -> ExitCode {
             writeln!(io::stdout(), "{}", demo.instructions(&program)).unwrap_or_default();
         }),
         Err(error) => {
-            super::config::tell(&error);
+            super::files::tell(&error);
             ExitCode::from(SOFTWARE)
         }
     }

@@ -1,13 +1,16 @@
 //! The command line: one file for each command.
 
 mod call;
+mod check;
 mod completions;
 mod config;
 mod credential;
 mod demo;
 mod exec;
+mod files;
 mod outcome;
 mod pretty;
+mod routes;
 mod run;
 mod serve;
 mod token;
@@ -40,6 +43,12 @@ enum Command {
     Run(run::RunArgs),
     /// Show callway at work: on this machine alone, in a directory that vanishes with it
     Demo,
+    /// Read the configuration as run does, and say what is wrong with it
+    Check(check::CheckArgs),
+    /// Show the routing table; or which row takes a name, why, and where the call goes
+    Routes(routes::RoutesArgs),
+    /// Print the commented default configuration or its JSON Schema
+    Config(config::ShowArgs),
     /// Call a method and print its result
     Call(call::CallArgs),
     /// Answer a method with a local program
@@ -67,6 +76,9 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => args.run(),
         Command::Demo => demo::run(),
+        Command::Check(args) => args.run(),
+        Command::Routes(args) => args.run(),
+        Command::Config(args) => args.run(),
         Command::Call(args) => client(args.run()),
         Command::Serve(args) => client(args.run()),
         Command::Token(args) => args.run(),

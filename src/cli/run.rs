@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::config::ConfigArgs;
+use super::files::ConfigArgs;
 use super::{CONFIG, SOFTWARE, UNAVAILABLE};
 use crate::app::{App, StartError};
 use crate::config::Config;
@@ -30,10 +30,7 @@ impl RunArgs {
 
 /// Runs a daemon until signals end it. `bound` is told when clients can connect.
 pub(super) fn run(config: Config, bound: impl FnOnce()) -> ExitCode {
-    if let Err(error) = observe::log(&config.log) {
-        eprintln!("callway: log: {error}");
-        return ExitCode::from(CONFIG);
-    }
+    observe::log(&config.log);
     let runtime = match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

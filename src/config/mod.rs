@@ -27,6 +27,9 @@ use crate::router::{Pattern, Template};
 #[cfg(test)]
 mod tests;
 
+/// The commented default: what `callway config default` prints. Valid as it is.
+pub const DEFAULT: &str = include_str!("../../config/callway.toml");
+
 /// Everything that `callway run` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -28,6 +28,17 @@ pub struct Source {
     pub directory: std::path::PathBuf,
 }
 
+impl Source {
+    /// Line and column of a byte, both counted from 1; columns are characters.
+    pub fn position(&self, byte: usize) -> (usize, usize) {
+        let before = &self.text.as_bytes()[..byte.min(self.text.len())];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let start = before.iter().rposition(|byte| *byte == b'\n');
+        let column = String::from_utf8_lossy(&before[start.map_or(0, |at| at + 1)..]);
+        (line, column.chars().count() + 1)
+    }
+}
+
 /// All texts that were read, in their order.
 pub type Sources = Vec<Source>;
 

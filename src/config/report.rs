@@ -3,6 +3,7 @@
 use std::fmt;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::json;
 
 use super::node::{Origin, Sources};
 
@@ -64,19 +65,30 @@ impl Errors {
             .collect()
     }
 
+    /// The same as JSON: an array of objects with `file`, `line` and `column`, or `variable`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let problems = self.problems.iter().map(|problem| {
+            let message = &problem.message;
+            match &problem.origin {
+                Origin::Variable(name) => json!({ "variable": name, "message": message }),
+                Origin::File(index, span) => {
+                    let source = &self.sources[*index];
+                    let (line, column) = source.position(span.start);
+                    let file = &source.name;
+                    json!({ "file": file, "line": line, "column": column, "message": message })
+                }
+            }
+        });
+        problems.collect()
+    }
+
     /// File, line and column of a place; both counted from 1.
     pub fn place(&self, origin: &Origin) -> String {
         match origin {
             Origin::Variable(name) => format!("environment variable {name}"),
             Origin::File(index, span) => {
                 let source = &self.sources[*index];
-                let before = &source.text.as_bytes()[..span.start.min(source.text.len())];
-                let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-                let start = before
-                    .iter()
-                    .rposition(|byte| *byte == b'\n')
-                    .map_or(0, |at| at + 1);
-                let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
+                let (line, column) = source.position(span.start);
                 format!("{}:{line}:{column}", source.name)
             }
         }

@@ -1,5 +1,7 @@
 //! What people write wrong, and what they are told.
 
+mod defaults;
+
 use std::path::Path;
 
 use super::{Bus, Config, Environment, Errors, MqttProtocol, RouteTarget, load, parse};
