@@ -31,6 +31,8 @@ pub mod target;
 
 pub mod link;
 
+pub mod script;
+
 pub mod observe;
 
 pub mod client;

@@ -6,13 +6,18 @@ use super::StartError;
 use super::links::Links;
 use crate::config::{Config, Route, RouteTarget};
 use crate::context::Context;
-use crate::target::{AmqpTarget, HttpTarget, MqttTarget, Target, WorkerTarget, http_client};
+use crate::script::Pool;
+use crate::target::{
+    AmqpTarget, HttpTarget, MqttTarget, ScriptTarget, Target, WorkerTarget, http_client,
+};
 
 /// What the targets of the routes are made from.
 pub(super) struct Targets {
     config: Arc<Config>,
     http: reqwest::Client,
     worker: Arc<WorkerTarget>,
+    /// Not there where no route names a script.
+    scripts: Option<Arc<Pool>>,
     pub(super) links: Links,
 }
 
@@ -26,6 +31,7 @@ impl Targets {
                 context.workers.clone(),
                 context.config.limits.json_depth,
             )),
+            scripts: script_pool(context)?,
             links: Links::prepare(context),
         })
     }
@@ -67,7 +73,18 @@ impl Targets {
                     link, topic, *qos, *jsonrpc, depth,
                 )))
             }
-            _ => None,
+            RouteTarget::Script { path } => {
+                let pool = self.scripts.clone()?;
+                Some(Arc::new(ScriptTarget::new(pool, path)))
+            }
         }
+    }
+}
+
+fn script_pool(context: &Context) -> Result<Option<Arc<Pool>>, StartError> {
+    let wanted = |route: &Arc<Route>| matches!(route.target, RouteTarget::Script { .. });
+    match context.config.routes.iter().any(wanted) {
+        true => Ok(Some(Pool::start(context)?)),
+        false => Ok(None),
     }
 }

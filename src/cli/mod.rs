@@ -57,6 +57,9 @@ enum Command {
     Token(token::TokenArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
+    /// Run scripts for the daemon that started this process
+    #[command(hide = true)]
+    ScriptHost,
 }
 
 /// Reads the command line and runs what it asks for.
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => client(args.run()),
         Command::Token(args) => args.run(),
         Command::Completions(args) => args.run(&mut Cli::command()),
+        Command::ScriptHost => crate::script::host_main(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod amqp;
 mod http;
 mod mqtt;
+mod script;
 mod worker;
 
 use futures_util::future::BoxFuture;
@@ -10,6 +11,7 @@ use futures_util::future::BoxFuture;
 pub use self::amqp::AmqpTarget;
 pub use self::http::{HttpTarget, http_client};
 pub use self::mqtt::MqttTarget;
+pub use self::script::ScriptTarget;
 pub use self::worker::{Ask, Mail, Seat, WorkerAnswer, WorkerTarget, Workers};
 
 use crate::call::{Call, Outcome};

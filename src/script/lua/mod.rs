@@ -1,0 +1,124 @@
+//! Lua: Luau in one virtual machine per host, a fresh environment per call.
+//!
+//! Everything that calls share is read-only (Luau's own sandbox): the libraries, the string
+//! metatable, callway's functions. What a script defines lives in its environment, which ends
+//! with the call. A machine in which a budget ran out is thrown away.
+
+mod json;
+mod world;
+
+use std::rc::Rc;
+
+use mlua::{Function, Lua, Value};
+
+use self::world::World;
+use super::host::Session;
+use super::wire::{End, Problem, Script, Work};
+
+/// Runs Lua scripts.
+pub struct Engine {
+    session: Rc<Session>,
+    world: Option<World>,
+}
+
+impl Engine {
+    /// Without a machine yet.
+    pub fn new(session: Rc<Session>) -> Engine {
+        Engine {
+            session,
+            world: None,
+        }
+    }
+
+    /// Makes the machine, or cleans the one there is, while nobody waits.
+    pub fn prepare(&mut self) {
+        match &self.world {
+            Some(world) => world.tidy(),
+            // If it fails now it fails when a call needs it, and is reported there.
+            None => self.world = World::new(&self.session).ok(),
+        }
+    }
+
+    /// Runs a script to its result as JSON text.
+    pub fn run(&mut self, work: &Work, script: &Script) -> Result<Vec<u8>, End> {
+        let world = match self.world.take() {
+            Some(world) => world,
+            None => World::new(&self.session).map_err(|error| self.failed(&error.to_string()))?,
+        };
+        let result = world.run(work, script);
+        let result = result.unwrap_or_else(|error| Err(self.failed(&error.to_string())));
+        let spoiled = self.session.budget.stop().is_some() || matches!(result, Err(End::Limit(_)));
+        if !spoiled {
+            self.world = Some(world);
+        }
+        result
+    }
+
+    fn failed(&self, message: &str) -> End {
+        if message.contains("not enough memory") {
+            return self.session.out_of_memory();
+        }
+        self.session.threw(problem(message, ""))
+    }
+}
+
+/// Compiles without running.
+pub fn check(path: &str, source: &[u8]) -> Result<(), Problem> {
+    compile(&Lua::new(), path, source)
+        .map(drop)
+        .map_err(|error| problem(&error.to_string(), ""))
+}
+
+/// Text only: bytecode from outside is never loaded.
+fn compile(lua: &Lua, path: &str, source: &[u8]) -> mlua::Result<Function> {
+    lua.load(source)
+        .set_name(format!("={path}"))
+        .set_mode(mlua::chunk::ChunkMode::Text)
+        .into_function()
+}
+
+/// Finds file and line in what the interpreter said: `/a.lua:3: message`.
+fn problem(message: &str, trace: &str) -> Problem {
+    let message = message
+        .trim_start_matches("runtime error: ")
+        .trim_start_matches("syntax error: ");
+    let (text, place) = match place(message) {
+        Some((file, line, rest)) => (rest, Some((file, line))),
+        None => (
+            message,
+            trace.lines().find_map(|l| place(l).map(|(f, n, _)| (f, n))),
+        ),
+    };
+    let (file, line) = place.unwrap_or(("", 0));
+    Problem {
+        message: text.lines().next().unwrap_or_default().to_owned(),
+        file: file.to_owned(),
+        line,
+        column: 0,
+        stack: trace.trim_end().to_owned(),
+    }
+}
+
+/// Splits `/a.lua:3: rest` (a message) or `/a.lua:3 function f` (a line of a trace).
+fn place(text: &str) -> Option<(&str, u32, &str)> {
+    let (file, rest) = text.split_once(':')?;
+    if !file.starts_with('/') {
+        return None;
+    }
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let line = rest[..digits].parse().ok()?;
+    Some((file, line, rest[digits..].trim_start_matches([':', ' '])))
+}
+
+/// A value in words, for `print`, `console` and errors that are no strings.
+fn show(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.to_string_lossy(),
+        Value::Table(_) => json::write(value)
+            .map(|json| String::from_utf8_lossy(&json).into_owned())
+            .unwrap_or_else(|_| "table".to_owned()),
+        value => value
+            .to_string()
+            .unwrap_or_else(|_| value.type_name().to_owned()),
+    }
+}

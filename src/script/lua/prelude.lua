@@ -1,0 +1,66 @@
+-- What every script finds, made once per machine and read-only from then on.
+local native, traceback, is_array = ...
+local error, type, select, rawget, xpcall = error, type, select, rawget, xpcall
+local lower, concat = string.lower, table.concat
+
+local function say(level)
+	return function(...)
+		local parts = {}
+		for i = 1, select("#", ...) do
+			parts[i] = native.show((select(i, ...)))
+		end
+		native.log(level, concat(parts, " "))
+	end
+end
+
+console = {
+	log = say("info"), info = say("info"), warn = say("warn"), error = say("error"), debug = say("debug"),
+	setLevel = native.level,
+}
+print = console.log
+
+-- Faults are tables with kind, message and data; as text they are "kind: message".
+local fault = table.freeze({
+	__tostring = function(self) return `{self.kind}: {self.message}` end,
+})
+
+local function unwrap(ok, value)
+	if ok then return value end
+	error(setmetatable(value, fault), 0)
+end
+
+callway = { call = function(method, params) return unwrap(native.call(method, params)) end }
+http = { request = function(options) return unwrap(native.http(options)) end }
+json = {
+	parse = native.parse,
+	serialize = native.serialize,
+	null = native.null,
+	array = function(t) return setmetatable(t or {}, is_array) end,
+}
+response = {
+	setStatus = native.status,
+	setHeader = function(name, value) native.header(name, tostring(value), true) end,
+	addHeaders = function(headers)
+		for name, value in headers do native.header(name, tostring(value), false) end
+	end,
+	write = function(text) native.write(type(text) == "string" and text or native.show(text)) end,
+	flush = function() end,
+	close = native.close,
+}
+atob, btoa = native.atob, native.btoa
+
+local case_insensitive = table.freeze({
+	__index = function(self, name)
+		return type(name) == "string" and rawget(self, lower(name)) or nil
+	end,
+	__metatable = false,
+})
+
+-- Runs a script; an error comes back with the stack at the place where it was raised.
+local function run(f)
+	return xpcall(f, function(e)
+		return { value = e, stack = traceback(nil, 2) }
+	end)
+end
+
+return run, case_insensitive

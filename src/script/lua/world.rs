@@ -1,0 +1,388 @@
+//! One Luau machine: what its scripts share, and the environment that each call gets.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use mlua::{Function, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value, VmState};
+
+use super::{compile, json, problem, show};
+use crate::script::host::Session;
+use crate::script::wire::{Ask, End, Script, Thrown, WireForm, Work};
+
+/// Garbage of earlier calls that is worth a collection while nobody waits.
+const LITTER: usize = 4 << 20;
+/// How many passes of the interpreter's own clock between two looks at ours.
+const STRIDE: u32 = 32;
+
+/// A machine with everything in it but a call.
+pub struct World {
+    lua: Lua,
+    shared: Rc<Shared>,
+    run: Function,
+    header_lookup: Table,
+    seed: Function,
+    clean: usize,
+}
+
+/// What functions of the machine need as well.
+struct Shared {
+    session: Rc<Session>,
+    /// The metatable of environments: what is not found there is looked up in the libraries.
+    fallback: Table,
+    array: Table,
+    compiled: RefCell<HashMap<u32, (Function, Function)>>,
+    /// The modules of the running call.
+    modules: RefCell<HashMap<u32, Value>>,
+    /// Its environment.
+    environment: RefCell<Option<Table>>,
+}
+
+impl World {
+    pub fn new(session: &Rc<Session>) -> mlua::Result<World> {
+        let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
+        let base = lua.globals();
+        let traceback: Function = base.get::<Table>("debug")?.get("traceback")?;
+        let seed = base.get::<Table>("math")?.get("randomseed")?;
+        let array = lua.create_table()?;
+        array.raw_set("__metatable", false)?;
+        array.set_readonly(true);
+        let fallback = lua.create_table()?;
+        fallback.raw_set("__index", &base)?;
+        fallback.raw_set("__metatable", false)?;
+        fallback.set_readonly(true);
+        // What lets a script look behind the curtain, or load code that was not checked.
+        for name in [
+            "debug",
+            "getfenv",
+            "setfenv",
+            "loadstring",
+            "collectgarbage",
+            "require",
+            "newproxy",
+        ] {
+            base.raw_set(name, Value::Nil)?;
+        }
+        let shared = Rc::new(Shared {
+            session: session.clone(),
+            fallback,
+            array,
+            compiled: RefCell::default(),
+            modules: RefCell::default(),
+            environment: RefCell::default(),
+        });
+        let native = native(&lua, &shared)?;
+        let (run, header_lookup) = lua
+            .load(include_str!("prelude.lua"))
+            .set_name("=callway")
+            .call((native, traceback, &shared.array))?;
+        base.raw_set("_G", Value::Nil)?;
+        lua.sandbox(true)?;
+        let budget = session.budget.clone();
+        let passes = std::cell::Cell::new(0_u32);
+        lua.set_interrupt(move |_| {
+            passes.set(passes.get().wrapping_add(1));
+            if passes.get().is_multiple_of(STRIDE) && budget.over() {
+                return Err(mlua::Error::runtime("stopped"));
+            }
+            Ok(VmState::Continue)
+        });
+        lua.gc_collect()?;
+        Ok(World {
+            clean: lua.used_memory(),
+            lua,
+            shared,
+            run,
+            header_lookup,
+            seed,
+        })
+    }
+
+    /// Collects the garbage of earlier calls.
+    pub fn tidy(&self) {
+        if self.lua.used_memory() > self.clean + LITTER {
+            // A failure shows in the next call.
+            self.lua.gc_collect().ok();
+        }
+    }
+
+    /// Runs a script. The outer error is the machine's.
+    pub fn run(&self, work: &Work, script: &Script) -> mlua::Result<Result<Vec<u8>, End>> {
+        let session = &self.shared.session;
+        self.lua.set_memory_limit(0)?;
+        if self.lua.used_memory() > self.clean + session.memory {
+            self.lua.gc_collect()?;
+        }
+        self.lua
+            .set_memory_limit(self.lua.used_memory() + session.memory)?;
+        // The generator's state is shared by all calls; nobody may foresee another's numbers.
+        let random = u32::from_ne_bytes(
+            *uuid::Uuid::new_v4()
+                .as_bytes()
+                .first_chunk()
+                .unwrap_or(&[0; 4]),
+        );
+        self.seed.call::<()>(random)?;
+        let environment = self.environment(work, script)?;
+        *self.shared.environment.borrow_mut() = Some(environment.clone());
+        let (function, require) = self.shared.load(&self.lua, script)?;
+        environment.raw_set("require", require)?;
+        function.set_environment(environment)?;
+        let outcome = self.run.call::<MultiValue>(function);
+        self.lua.set_memory_limit(0)?;
+        self.shared.modules.borrow_mut().clear();
+        *self.shared.environment.borrow_mut() = None;
+        let mut values = outcome?.into_iter();
+        let ok = values.next().unwrap_or(Value::Nil);
+        let value = values.next().unwrap_or(Value::Nil);
+        if ok == Value::Boolean(true) {
+            return Ok(json::write(&value)
+                .map_err(|message| session.threw(problem(&format!("the result: {message}"), ""))));
+        }
+        Ok(Err(self.threw(&value)))
+    }
+
+    fn threw(&self, raised: &Value) -> End {
+        let session = &self.shared.session;
+        let (value, stack) = match raised {
+            Value::Table(raised) => (
+                raised.raw_get("value").unwrap_or(Value::Nil),
+                raised.raw_get::<String>("stack").unwrap_or_default(),
+            ),
+            other => (other.clone(), String::new()),
+        };
+        let message = match &value {
+            Value::Table(table) if table.has_metatable() => {
+                value.to_string().unwrap_or_else(|_| "table".into())
+            }
+            Value::Error(error) => error.to_string(),
+            value => show(value),
+        };
+        if message.contains("not enough memory") {
+            return session.out_of_memory();
+        }
+        let frames: Vec<_> = stack.lines().filter(|l| l.starts_with('/')).collect();
+        session.threw(problem(&message, &frames.join("\n")))
+    }
+
+    /// The globals of one call.
+    fn environment(&self, work: &Work, script: &Script) -> mlua::Result<Table> {
+        let lua = &self.lua;
+        let body = match work.form {
+            WireForm::Json => json::read(lua, &work.params, &self.shared.array)?,
+            WireForm::Text => Value::String(lua.create_string(&work.params)?),
+            WireForm::Binary => Value::String(lua.create_string(BASE64.encode(&work.params))?),
+        };
+        let body = if body.is_null() { Value::Nil } else { body };
+        let http = work.http.as_ref();
+        let raw = match (http.and_then(|http| http.raw_body.as_ref()), &body) {
+            (Some(raw), _) => lua.create_string(raw)?,
+            (None, Value::String(text)) => text.clone(),
+            (None, Value::Nil) => lua.create_string("")?,
+            (None, _) => lua.create_string(&work.params)?,
+        };
+        let request = lua.create_table_with_capacity(0, 13)?;
+        match &body {
+            Value::Table(table) if work.params.trim_ascii_start().first() == Some(&b'{') => {
+                request.raw_set("parameters", table)?;
+            }
+            _ => request.raw_set("parameters", lua.create_table()?)?,
+        }
+        request.raw_set("body", body)?;
+        request.raw_set("rawBody", raw)?;
+        let headers = lua.create_table()?;
+        for (name, value) in http.map(|http| &http.headers).into_iter().flatten() {
+            headers.raw_set(name.to_ascii_lowercase(), value.as_str())?;
+        }
+        headers.set_metatable(Some(self.header_lookup.clone()))?;
+        request.raw_set("headers", headers)?;
+        request.raw_set("id", work.call_id.as_str())?;
+        request.raw_set("method", http.map_or("POST", |http| http.verb.as_str()))?;
+        let uri = http.map_or_else(|| format!("/{}", work.method), |http| http.path.clone());
+        request.raw_set("pathInfo", uri.as_str())?;
+        request.raw_set("URI", uri)?;
+        request.raw_set("queryString", http.map_or("", |http| http.query.as_str()))?;
+        request.raw_set("scriptName", script.path.trim_start_matches('/'))?;
+        let user = lua.create_table_with_capacity(0, 2)?;
+        user.raw_set("id", work.caller.as_str())?;
+        user.raw_set("name", work.caller.as_str())?;
+        request.raw_set("user", user)?;
+        request.raw_set("files", lua.create_table()?)?;
+        let environment = lua.create_table_with_capacity(0, 8)?;
+        environment.raw_set("request", request)?;
+        environment.raw_set("_G", &environment)?;
+        environment.set_metatable(Some(self.shared.fallback.clone()))?;
+        Ok(environment)
+    }
+}
+
+impl Shared {
+    /// A script as a function without an environment of its own yet, and its `require`.
+    fn load(self: &Rc<Self>, lua: &Lua, script: &Script) -> mlua::Result<(Function, Function)> {
+        if let Some((function, require)) = self.compiled.borrow().get(&script.number) {
+            return Ok((function.deep_clone()?, require.clone()));
+        }
+        let function = compile(lua, &script.path, &script.source)?;
+        let (shared, from) = (Rc::downgrade(self), script.path.clone());
+        let require = lua.create_function(move |lua, path: LuaString| {
+            let shared = shared
+                .upgrade()
+                .ok_or_else(|| mlua::Error::runtime("over"))?;
+            shared.require(lua, &path.to_string_lossy(), &from)
+        })?;
+        let clone = function.deep_clone()?;
+        self.compiled
+            .borrow_mut()
+            .insert(script.number, (function, require.clone()));
+        Ok((clone, require))
+    }
+
+    /// `require`: what the module returned, what it put into `exports`, or its globals.
+    fn require(self: &Rc<Self>, lua: &Lua, path: &str, from: &str) -> mlua::Result<Value> {
+        let script = self
+            .session
+            .module(path, from)
+            .map_err(|thrown| mlua::Error::runtime(thrown.message))?;
+        if let Some(value) = self.modules.borrow().get(&script.number) {
+            return Ok(value.clone());
+        }
+        let exports = lua.create_table()?;
+        let module = lua.create_table()?;
+        module.raw_set("exports", &exports)?;
+        let (function, require) = self.load(lua, &script)?;
+        let own = lua.create_table()?;
+        own.raw_set("exports", &exports)?;
+        own.raw_set("module", &module)?;
+        own.raw_set("require", require)?;
+        own.set_metatable(Some(inherit(lua, self.environment.borrow().as_ref())?))?;
+        let globals = lua.create_table()?;
+        globals.set_metatable(Some(inherit(lua, Some(&own))?))?;
+        // Those who require it while it is being loaded see what is there so far.
+        exports.set_metatable(Some(inherit(lua, Some(&globals))?))?;
+        let early = Value::Table(exports.clone());
+        self.modules.borrow_mut().insert(script.number, early);
+        function.set_environment(globals.clone())?;
+        let returned: Value = function.call(())?;
+        exports.set_metatable(None)?;
+        let replaced: Value = module.raw_get("exports")?;
+        let value = if !returned.is_nil() {
+            returned
+        } else if replaced != Value::Table(exports.clone()) {
+            replaced
+        } else if exports.pairs::<Value, Value>().next().is_some() {
+            Value::Table(exports)
+        } else {
+            exports.set_metatable(Some(inherit(lua, Some(&globals))?))?;
+            Value::Table(globals)
+        };
+        self.modules
+            .borrow_mut()
+            .insert(script.number, value.clone());
+        Ok(value)
+    }
+
+    /// `true` and the value, or `false` and the fault.
+    fn ask(&self, lua: &Lua, ask: Ask) -> mlua::Result<(bool, Value)> {
+        match self.session.ask(ask) {
+            Ok(text) if text.is_empty() => Ok((true, Value::Nil)),
+            Ok(text) => {
+                let value = json::read(lua, &text, &self.array)?;
+                Ok((true, if value.is_null() { Value::Nil } else { value }))
+            }
+            Err(Thrown {
+                kind,
+                message,
+                data,
+            }) => {
+                let fault = lua.create_table()?;
+                fault.raw_set("kind", kind)?;
+                fault.raw_set("message", message)?;
+                if !data.is_empty() {
+                    fault.raw_set("data", json::read(lua, &data, &self.array)?)?;
+                }
+                Ok((false, Value::Table(fault)))
+            }
+        }
+    }
+}
+
+fn inherit(lua: &Lua, from: Option<&Table>) -> mlua::Result<Table> {
+    let metatable = lua.create_table()?;
+    metatable.raw_set("__index", from)?;
+    metatable.raw_set("__metatable", false)?;
+    Ok(metatable)
+}
+
+fn to_json(value: &Value) -> mlua::Result<Vec<u8>> {
+    json::write(value).map_err(mlua::Error::runtime)
+}
+
+/// What the prelude builds on.
+fn native(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
+    let native = lua.create_table()?;
+    let session = &shared.session;
+    native.raw_set(
+        "show",
+        lua.create_function(|_, value: Value| Ok(show(&value)))?,
+    )?;
+    let s = session.clone();
+    let log = move |_: &Lua, (level, text): (LuaString, LuaString)| {
+        s.log(&level.to_string_lossy(), &text.to_string_lossy());
+        Ok(())
+    };
+    native.raw_set("log", lua.create_function(log)?)?;
+    let s = session.clone();
+    let level = move |_: &Lua, level: String| {
+        s.set_level(&level);
+        Ok(())
+    };
+    native.raw_set("level", lua.create_function(level)?)?;
+    let s = session.clone();
+    let status = move |_: &Lua, status: u16| s.set_status(status).map_err(mlua::Error::runtime);
+    native.raw_set("status", lua.create_function(status)?)?;
+    let s = session.clone();
+    let header = move |_: &Lua, (name, value, replace): (String, String, bool)| {
+        s.header(&name, &value, replace)
+            .map_err(mlua::Error::runtime)
+    };
+    native.raw_set("header", lua.create_function(header)?)?;
+    let s = session.clone();
+    let write =
+        move |_: &Lua, bytes: LuaString| s.write(&bytes.as_bytes()).map_err(mlua::Error::runtime);
+    native.raw_set("write", lua.create_function(write)?)?;
+    let s = session.clone();
+    let close = move |_: &Lua, ()| {
+        s.close();
+        Ok(())
+    };
+    native.raw_set("close", lua.create_function(close)?)?;
+    let weak = Rc::downgrade(shared);
+    let call = move |lua: &Lua, (method, params): (String, Value)| match weak.upgrade() {
+        Some(shared) => shared.ask(lua, Ask::Call(method, to_json(&params)?.into())),
+        None => Err(mlua::Error::runtime("over")),
+    };
+    native.raw_set("call", lua.create_function(call)?)?;
+    let weak = Rc::downgrade(shared);
+    let http = move |lua: &Lua, options: Table| match weak.upgrade() {
+        Some(shared) => shared.ask(lua, Ask::Http(to_json(&Value::Table(options))?.into())),
+        None => Err(mlua::Error::runtime("over")),
+    };
+    native.raw_set("http", lua.create_function(http)?)?;
+    let array = shared.array.clone();
+    let parse = move |lua: &Lua, text: LuaString| json::read(lua, &text.as_bytes(), &array);
+    native.raw_set("parse", lua.create_function(parse)?)?;
+    let serialize = |lua: &Lua, value: Value| lua.create_string(to_json(&value)?);
+    native.raw_set("serialize", lua.create_function(serialize)?)?;
+    native.raw_set("null", Value::NULL)?;
+    let decode = |lua: &Lua, text: LuaString| {
+        let bytes = BASE64.decode(text.as_bytes());
+        let bytes = bytes.map_err(|_| mlua::Error::runtime("atob: not base64"))?;
+        lua.create_string(bytes)
+    };
+    native.raw_set("atob", lua.create_function(decode)?)?;
+    let encode = |_: &Lua, bytes: LuaString| Ok(BASE64.encode(bytes.as_bytes()));
+    native.raw_set("btoa", lua.create_function(encode)?)?;
+    Ok(native)
+}

@@ -1,0 +1,21 @@
+//! Scripts: JavaScript and Lua in child processes, within budgets.
+//!
+//! [`Pool`] keeps the hosts, [`host_main`] is what runs in them, [`wire`] is what they say to each
+//! other. A script reaches the world only through its host's socket, and so only what the daemon
+//! grants.
+
+mod check;
+mod clock;
+mod fetch;
+mod host;
+#[cfg(feature = "js")]
+mod js;
+mod library;
+#[cfg(feature = "lua")]
+mod lua;
+mod pool;
+mod wire;
+
+pub use self::check::{CheckError, check};
+pub use self::host::host_main;
+pub use self::pool::Pool;
