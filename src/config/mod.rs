@@ -2,6 +2,7 @@
 
 mod keys;
 mod load;
+mod mask;
 mod node;
 mod report;
 mod schema;

@@ -5,6 +5,7 @@ use std::fmt;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::json;
 
+use super::mask::mask;
 use super::node::{Origin, Sources};
 
 /// One thing that is wrong.
@@ -142,7 +143,7 @@ impl Errors {
         let end = span.end.clamp(span.start, source.text.len());
         let annotation = kind.span(span.start.min(end)..end).label(label);
         group.element(
-            Snippet::source(source.text.as_str())
+            Snippet::source(mask(&source.text))
                 .path(source.name.as_str())
                 .annotation(annotation),
         )

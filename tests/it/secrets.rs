@@ -169,3 +169,27 @@ fn base64(text: &str) -> String {
 fn hex(text: &str) -> String {
     text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[tokio::test]
+async fn errors_in_the_configuration_show_no_credential() {
+    let broken = format!(
+        r#"
+        [bus.field]
+        url = "mqtt://callway:{CANARY}@127.0.0.1:99999"
+        passwort = "{CANARY}"
+        [bus.office]
+        url = "amqp//guest:{CANARY}@127.0.0.1"
+        password = 7 # {CANARY}
+        [[token]]
+        name = "greenhouse"
+        sha256 = "cw_{CANARY}"
+        "#
+    );
+    for more in ["", "password = \"unfinished"] {
+        let mut daemon = Setup::new().config(&broken).config(more).spawn();
+        assert_eq!(daemon.ended().await.code(), Some(78));
+        let log = daemon.log();
+        assert!(log.contains("in the configuration"), "{log}");
+        assert!(!log.contains(CANARY), "{log}");
+    }
+}
