@@ -12,6 +12,8 @@ use crate::call::{Fault, Kind};
 /// A body that is too large is read on and thrown away up to this many times the limit: a client
 /// that is still sending would otherwise lose the answer with its connection.
 const INDULGENCE: usize = 4;
+/// And for at most this long.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Reads the whole body, of at most `max` bytes, within this time.
 ///
@@ -28,7 +30,7 @@ pub(super) async fn read(
             if !waits {
                 let discarding = discard(&mut body, max.saturating_mul(INDULGENCE));
                 // The answer is the same whether or not its end was reached.
-                timeout(within, discarding).await.ok();
+                timeout(within.min(LINGER), discarding).await.ok();
             }
             Err(fault)
         }
