@@ -10,6 +10,7 @@ mod fault;
 mod payload;
 mod pending;
 mod scan;
+mod trace;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use self::fault::{Fault, Kind};
 pub use self::payload::{Form, Payload};
 pub use self::pending::{Pending, PendingReply};
 pub use self::scan::{Defect, scan};
+pub use self::trace::is_traceparent;
 use crate::auth::Caller;
 
 /// What a call comes to.
@@ -98,7 +100,7 @@ pub struct Call {
     pub deadline: Deadline,
     /// How often this request has passed through callway already.
     pub hops: u32,
-    /// W3C Trace Context `traceparent`, handed on as it came.
+    /// W3C Trace Context `traceparent`, well formed, handed on as it came.
     pub traceparent: Option<Arc<str>>,
     /// What HTTP callers sent beside the params; scripts see it as `request.headers` and so on.
     pub http: Option<Arc<HttpParts>>,

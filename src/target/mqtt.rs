@@ -9,9 +9,7 @@ use serde_json::value::RawValue;
 
 use super::Target;
 use crate::call::{Call, Fault, Form, Kind, Outcome, Payload, Reply};
-use crate::link::mqtt::{
-    Delivery, Message, MqttLink, Properties, ReplyTo, is_publishable, is_text,
-};
+use crate::link::mqtt::{Delivery, Message, MqttLink, Properties, ReplyTo, is_publishable};
 use crate::router::{Captures, Place, Template};
 
 /// Calls go to a topic that may hold captures.
@@ -96,8 +94,8 @@ fn properties(call: &Call, reply_to: &ReplyTo, content_type: &str) -> Properties
     add("call-id", call.id.to_string());
     add("deadline", call.deadline.unix_ms().to_string());
     add("hops", (call.hops + 1).to_string());
-    if let Some(traceparent) = call.traceparent.as_deref().filter(|text| is_text(text)) {
-        add("traceparent", traceparent.to_owned());
+    if let Some(traceparent) = &call.traceparent {
+        add("traceparent", traceparent.to_string());
     }
     Properties {
         response_topic: Some(reply_to.topic.to_owned()),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::message::{Answer, Head};
+use crate::call::is_traceparent;
 
 /// The terms of one request, read from its header fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,30 +58,6 @@ fn wait(field: &str) -> Option<Duration> {
         let seconds = value.trim().trim_matches('"').parse().ok()?;
         Some(Duration::from_secs(seconds))
     })
-}
-
-/// `version-traceid-parentid-flags`, neither id all zeros.
-fn is_traceparent(text: &str) -> bool {
-    let parts: Vec<_> = text.split('-').collect();
-    let hex = |part: &str, length: usize| {
-        part.len() == length
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
-    };
-    let names_something = |part: &str| part.bytes().any(|b| b != b'0');
-    match parts.as_slice() {
-        [version, trace, parent, flags] => {
-            hex(version, 2)
-                && *version != "ff"
-                && hex(trace, 32)
-                && names_something(trace)
-                && hex(parent, 16)
-                && names_something(parent)
-                && hex(flags, 2)
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

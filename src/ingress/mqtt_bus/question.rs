@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::answer::{Answer, Shape};
 use crate::auth::Secret;
-use crate::call::{Deadline, Fault, Kind, Payload};
+use crate::call::{Deadline, Fault, Kind, Payload, is_traceparent};
 use crate::config::{Limits, MqttBus};
 use crate::dialect::envelope::{Envelope, Remains};
 use crate::link::mqtt::{Delivery, Properties, below};
@@ -131,12 +131,14 @@ impl Beside {
                     beside.token = one(beside.token.take(), Some(Secret::new(value.as_str())))?;
                 }
                 "deadline" => {
-                    let left = Deadline::from_unix_ms(number(name, value)?).remaining();
+                    let left = Deadline::from_unix_ms(unix_ms(value)?).remaining();
                     beside.wanted = sooner(beside.wanted, Some(left));
                 }
-                // A count too large to read is too large all the same.
-                "hops" => beside.hops = u32::try_from(number(name, value)?).unwrap_or(u32::MAX),
-                "traceparent" => beside.traceparent = Some(value.as_str().into()),
+                // What cannot be read counts as too often, so that no loop gets around the limit.
+                "hops" => beside.hops = value.parse().unwrap_or(u32::MAX),
+                "traceparent" if is_traceparent(value) => {
+                    beside.traceparent = Some(value.as_str().into());
+                }
                 _ => {}
             }
         }
@@ -144,11 +146,11 @@ impl Beside {
     }
 }
 
-fn number(name: &str, value: &str) -> Result<u64, Fault> {
-    value.parse().map_err(|_| {
+fn unix_ms(text: &str) -> Result<u64, Fault> {
+    text.parse().map_err(|_| {
         Fault::new(
             Kind::InvalidRequest,
-            format!("the user property {name} is not a whole number"),
+            "the user property deadline is not Unix milliseconds",
         )
     })
 }

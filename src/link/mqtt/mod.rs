@@ -22,7 +22,7 @@ use self::connection::{Ack, AckError, Client, PublishError};
 use self::inbox::Inbox;
 pub use self::message::{Delivery, Message, Properties};
 pub use self::outside::{ask, probe};
-pub use self::topic::{below, is_publishable, is_text, matches};
+pub use self::topic::{below, is_publishable, matches};
 use crate::call::{Fault, Kind};
 use crate::config::{Limits, MqttBus, MqttProtocol};
 use crate::context::Context;

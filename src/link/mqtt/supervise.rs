@@ -29,6 +29,8 @@ const RESUBSCRIBE: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Messages of QoS 1 and 2 on their way at once; brokers take fewer and say so.
 const INFLIGHT: u16 = 1000;
+/// Room in the queue beyond one message for each call: for refusals.
+const SPARE: usize = 256;
 /// Messages sent with one write.
 const BATCH: usize = 64;
 
@@ -68,8 +70,8 @@ fn settings(setup: &Setup, tls: &mut Option<Arc<ClientConfig>>) -> Result<Settin
         client_id: setup.client_id.clone(),
         tls: tls.clone(),
         max_packet: u32::try_from(setup.limits.message + HEADROOM).unwrap_or(u32::MAX),
-        // As many as there can be calls, so that only what is stuck fills it.
-        queue: setup.limits.in_flight.max(1),
+        // More than there can be calls, so that only what is stuck fills it.
+        queue: setup.limits.in_flight + SPARE,
         inflight: INFLIGHT,
         batch: BATCH,
         keep_alive: KEEP_ALIVE,

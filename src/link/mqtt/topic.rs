@@ -3,15 +3,12 @@
 /// The longest text on the wire, in bytes (§1.5.4).
 const LONGEST: usize = 65_535;
 
-/// Whether a message may be published to this topic: no wildcards, no control characters.
+/// Whether a message may be published to this topic: no wildcards, and no control characters,
+/// over which a broker may close the connection (§1.5.4).
 pub fn is_publishable(topic: &str) -> bool {
-    !topic.is_empty() && !topic.contains(['+', '#']) && is_text(topic)
-}
-
-/// Whether a text can stand in a packet. A broker may close the connection over control
-/// characters (§1.5.4), so they are not let through.
-pub fn is_text(text: &str) -> bool {
-    text.len() <= LONGEST && !text.contains(char::is_control)
+    (1..=LONGEST).contains(&topic.len())
+        && !topic.contains(['+', '#'])
+        && !topic.contains(char::is_control)
 }
 
 /// Whether a filter takes a topic.

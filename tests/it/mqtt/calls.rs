@@ -336,3 +336,45 @@ async fn a_call_without_reply_address_is_run_and_counted() {
     assert!(!daemon.log().contains(TOKEN));
     worker.abort();
 }
+
+#[tokio::test]
+async fn too_many_calls_are_told_so() {
+    let broker = Mosquitto::start().await;
+    let few = "[limits]\nin_flight = 2\n";
+    let daemon = setup(&broker).config(few).start().await;
+    daemon.link_is("five", "up").await;
+    let mut client = client(&broker, Version::V5).await;
+    for _ in 0..5 {
+        client.publish(&call("device/silent", "{}")).await.unwrap();
+    }
+    for _ in 0..3 {
+        let reply = client.next().await;
+        assert_eq!(reply.property("status"), Some("overloaded"));
+        assert!(reply.json()["retry_after"].is_u64());
+    }
+    let reached = r#"callway_limit_reached_total{limit="bus_calls"}"#;
+    assert_eq!(daemon.metric(reached).await, 3.0);
+}
+
+#[tokio::test]
+async fn a_call_under_way_is_answered_when_callway_stops() {
+    let broker = Mosquitto::start().await;
+    let mut daemon = start(&broker).await;
+    let mut device = Mqtt::connect(broker.port, Version::V5).await;
+    device.subscribe("device/lamp").await;
+    let mut client = client(&broker, Version::V5).await;
+    client.publish(&call("device/lamp", "{}")).await.unwrap();
+    let request = device.next().await;
+    daemon.signal(rustix::process::Signal::TERM);
+    crate::eventually!(daemon.admin().get("/readyz").await.status == 503);
+    assert_eq!(
+        status(&mut client, call("device/lamp", "{}")).await,
+        "shutting_down"
+    );
+    let mut reply = Message::new(request.response_topic.as_deref().unwrap(), "\"lit\"");
+    reply.correlation = request.correlation;
+    device.publish(&reply).await;
+    let answer = client.next().await;
+    assert_eq!(answer.property("status"), Some("ok"));
+    assert!(daemon.ended().await.success());
+}
