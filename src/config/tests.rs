@@ -1,6 +1,7 @@
 //! What people write wrong, and what they are told.
 
 mod defaults;
+mod reference;
 
 use std::path::Path;
 

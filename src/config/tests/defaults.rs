@@ -18,7 +18,7 @@ fn uncommented() -> String {
 }
 
 /// Every key of the schema, as `limits.hops` or `route.mqtt.qos`.
-fn keys(schema: &Value, prefix: &str, found: &mut BTreeSet<String>) {
+pub(super) fn keys(schema: &Value, prefix: &str, found: &mut BTreeSet<String>) {
     if let Some(items) = schema.get("items") {
         keys(items, prefix, found);
     }
