@@ -3,5 +3,6 @@
 mod bridge;
 mod calls_in;
 mod calls_out;
+mod hostile;
 mod outage;
 mod service;

@@ -16,6 +16,7 @@ mod ledger;
 mod message;
 mod probe;
 mod publisher;
+mod receiving;
 mod sending;
 mod topology;
 mod watch;
