@@ -76,6 +76,9 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// Whether the client can take interim news.
     pub progress: bool,
+    /// Whether it may wait for a place when the connection has as many calls under way as it may.
+    /// Parts of a batch do: their client could not have sent them later.
+    pub patient: bool,
 }
 
 /// Why a connection is closed (RFC 6455 §7.4; from 4000 on callway's own).

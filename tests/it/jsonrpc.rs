@@ -177,8 +177,14 @@ async fn one_connection_has_so_many_calls_under_way() {
     ];
     let beyond = client.call("echo/now", json!([])).await;
     assert_eq!(beyond, Err("overloaded".into()));
+    let part = |id: u32| json!({"jsonrpc": "2.0", "id": id, "method": "echo/now", "params": [id]});
+    client.send(json!([part(101), part(102)]).to_string()).await;
+    assert!(client.is_quiet(Duration::from_millis(50)).await);
     let cancel = json!({"id": waiting[1]});
     client.call("callway.cancel", cancel).await.unwrap();
+    let batch = client.find(Value::is_array).await;
+    assert_eq!(batch[0]["result"], json!([101]), "waited for its place");
+    assert_eq!(batch[1]["result"], json!([102]));
     assert_eq!(client.call("echo/now", json!([])).await, Ok(json!([])));
 }
 

@@ -129,6 +129,7 @@ impl Conversation {
             },
             timeout: asked.timeout,
             progress: reply.is_some(),
+            patient: batch.is_some(),
         };
         self.live.insert(self.next, Live { reply });
         effects.push(Effect::Call(self.next, request));

@@ -98,6 +98,7 @@ impl Session for Conversation {
                     params: wanted.params,
                     timeout: None,
                     progress: false,
+                    patient: false,
                 };
                 let ticket = self.note(client_id, None, effects);
                 effects.push(Effect::Call(ticket, request));

@@ -1,6 +1,8 @@
 //! The calls of one connection, under way inside its task.
 
+use std::collections::VecDeque;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -9,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::auth::Caller;
-use crate::call::{Call, CallId, Outcome, Progress, Via};
+use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Progress, Via};
 use crate::context::Context;
 use crate::dialect::{Request, Ticket};
 
@@ -18,10 +20,13 @@ const NEWS: usize = 64;
 
 type News = (Ticket, Box<RawValue>);
 
-/// Dropping it cancels every call.
-#[derive(Default)]
+/// The calls that one client made. Dropping it cancels them.
 pub(super) struct Calls {
+    caller: Caller,
+    context: Context,
     under_way: FuturesUnordered<UnderWay>,
+    /// Parts of batches that found no place; at most `limits.batch`.
+    waiting: VecDeque<(Ticket, Request, Deadline)>,
     /// Made with the first call that can take news.
     news: Option<(mpsc::Sender<News>, mpsc::Receiver<News>)>,
 }
@@ -41,42 +46,66 @@ impl Future for UnderWay {
 }
 
 impl Calls {
-    pub(super) fn len(&self) -> usize {
-        self.under_way.len()
+    pub(super) fn new(caller: Caller, context: Context) -> Calls {
+        Calls {
+            caller,
+            context,
+            under_way: FuturesUnordered::new(),
+            waiting: VecDeque::new(),
+            news: None,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.under_way.is_empty()
     }
 
-    pub(super) fn start(
-        &mut self,
-        ticket: Ticket,
-        request: Request,
-        caller: &Caller,
-        context: &Context,
-    ) {
-        let dispatcher = context.dispatcher.clone();
-        let progress = request.progress.then(|| self.progress(ticket, context));
+    /// Starts a call, or lets it wait if it may.
+    ///
+    /// Returns `overloaded` if there is no place for it.
+    pub(super) fn submit(&mut self, ticket: Ticket, request: Request) -> Result<(), Fault> {
+        let limits = &self.context.config.limits;
+        let places = limits.in_flight_per_connection;
+        let deadline = self.context.dispatcher.deadline(request.timeout);
+        if self.under_way.len() < places {
+            self.start(ticket, request, deadline);
+            return Ok(());
+        }
+        if request.patient && self.waiting.len() < limits.batch {
+            self.waiting.push_back((ticket, request, deadline));
+            return Ok(());
+        }
+        self.context
+            .metrics
+            .limit_reached("in_flight_per_connection");
+        Err(Fault::new(
+            Kind::Overloaded,
+            format!("this connection has {places} calls under way already"),
+        )
+        .with_retry_after(Duration::from_secs(1)))
+    }
+
+    fn start(&mut self, ticket: Ticket, request: Request, deadline: Deadline) {
+        let dispatcher = self.context.dispatcher.clone();
         let call = Call {
             id: CallId::new(),
             method: request.method,
             params: request.params,
-            caller: caller.clone(),
+            caller: self.caller.clone(),
             via: Via::Ws,
-            deadline: dispatcher.deadline(request.timeout),
+            deadline,
             hops: 0,
             traceparent: None,
             http: None,
-            progress,
+            progress: request.progress.then(|| self.progress(ticket)),
         };
         let outcome = async move { dispatcher.call(call).await }.boxed();
         self.under_way.push(UnderWay { ticket, outcome });
     }
 
-    fn progress(&mut self, ticket: Ticket, context: &Context) -> Progress {
+    fn progress(&mut self, ticket: Ticket) -> Progress {
         let (sender, _) = self.news.get_or_insert_with(|| mpsc::channel(NEWS));
-        let (sender, metrics) = (sender.clone(), context.metrics.clone());
+        let (sender, metrics) = (sender.clone(), self.context.metrics.clone());
         Progress::new(move |data| {
             if sender.try_send((ticket, data)).is_err() {
                 metrics.dropped("ws", "progress");
@@ -86,19 +115,33 @@ impl Calls {
 
     /// Gives up a call.
     pub(super) fn cancel(&mut self, ticket: Ticket) {
+        self.waiting.retain(|(waiting, ..)| *waiting != ticket);
         // The set cannot take out one future, so it is filled anew without it. Rare enough.
         let all = std::mem::take(&mut self.under_way);
         self.under_way = all
             .into_iter()
             .filter(|call| call.ticket != ticket)
             .collect();
+        self.fill();
     }
 
     /// The next outcome; pending also when there are no calls.
     pub(super) fn poll_outcome(&mut self, cx: &mut TaskContext<'_>) -> Poll<(Ticket, Outcome)> {
         match self.under_way.poll_next_unpin(cx) {
-            Poll::Ready(Some(done)) => Poll::Ready(done),
+            Poll::Ready(Some(done)) => {
+                self.fill();
+                Poll::Ready(done)
+            }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Gives free places to those who wait for one.
+    fn fill(&mut self) {
+        while self.under_way.len() < self.context.config.limits.in_flight_per_connection
+            && let Some((ticket, request, deadline)) = self.waiting.pop_front()
+        {
+            self.start(ticket, request, deadline);
         }
     }
 

@@ -16,9 +16,8 @@ use super::calls::Calls;
 use super::outbox::Outbox;
 use super::pulse::{Due, Pulse};
 use crate::auth::Caller;
-use crate::call::{Fault, Kind};
 use crate::context::Context;
-use crate::dialect::{CloseCode, Effect, Effects, Request, Session, Ticket};
+use crate::dialect::{CloseCode, Effect, Effects, Session};
 use crate::target::{Mail, Seat};
 
 /// Messages, outcomes and asks that are taken up before others get their turn.
@@ -39,7 +38,6 @@ pub(super) enum End {
 /// One client's session.
 pub(super) struct Talk {
     socket: Socket,
-    caller: Caller,
     session: Box<dyn Session>,
     context: Context,
     effects: Effects,
@@ -65,10 +63,9 @@ impl Talk {
         let pulse = Pulse::new(limits.ping, limits.pong);
         Talk {
             socket,
-            caller,
             session,
             effects: Effects::new(),
-            calls: Calls::default(),
+            calls: Calls::new(caller, context.clone()),
             outbox: Outbox::new(limits.send_queue),
             seat: None,
             clock: Box::pin(tokio::time::sleep_until(pulse.next())),
@@ -216,7 +213,11 @@ impl Talk {
     fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Send(text) => self.outbox.push(text),
-            Effect::Call(ticket, request) => self.call(ticket, request),
+            Effect::Call(ticket, request) => {
+                if let Err(fault) = self.calls.submit(ticket, request) {
+                    self.session.outcome(ticket, Err(fault), &mut self.effects);
+                }
+            }
             Effect::Cancel(ticket) => self.calls.cancel(ticket),
             Effect::Close(code, reason) => self.closing = Some((code, reason)),
             Effect::Limit(limit) => self.context.metrics.limit_reached(limit),
@@ -239,24 +240,6 @@ impl Talk {
                 }
             }
         }
-    }
-
-    fn call(&mut self, ticket: Ticket, request: Request) {
-        let limit = self.context.config.limits.in_flight_per_connection;
-        if self.calls.len() < limit {
-            return self
-                .calls
-                .start(ticket, request, &self.caller, &self.context);
-        }
-        self.context
-            .metrics
-            .limit_reached("in_flight_per_connection");
-        let fault = Fault::new(
-            Kind::Overloaded,
-            format!("this connection has {limit} calls under way already"),
-        )
-        .with_retry_after(Duration::from_secs(1));
-        self.session.outcome(ticket, Err(fault), &mut self.effects);
     }
 
     /// Pings, notices what stands still, and sees to being woken for it.
