@@ -317,3 +317,41 @@ async fn what_a_script_writes_takes_the_place_of_the_wrapper() {
         assert_eq!(reply.header("x-mine"), Some("yes"));
     }
 }
+
+#[tokio::test]
+async fn a_script_sees_what_was_sent_and_its_log_comes_back() {
+    let daemon = Setup::new()
+        .config("[[route]]\nmethod = \"see/{path...}\"\nscript = \"see.js\"\n")
+        .script(
+            "see.js",
+            r#"console.log("seen"); if (request.parameters.fail) throw new Error("on purpose");
+            return { parameters: request.parameters, raw: request.rawBody, path: request.pathInfo, verb: request.method, query: request.queryString };"#,
+        )
+        .start()
+        .await;
+    let form = daemon
+        .http()
+        .header("content-type", "application/x-www-form-urlencoded");
+    let reply = form.send("PUT", "/see/a%20b?q=1&token=", b"f=2").await;
+    assert_eq!(
+        reply.json()["response"]["result"],
+        json!({
+            "parameters": {"q": "1", "f": "2"}, "raw": "f=2", "path": "/see/a b",
+            "verb": "PUT", "query": "q=1",
+        })
+    );
+    assert_eq!(metadata(&reply)["scriptLog"][0]["message"], "seen");
+    let failed = form.send("POST", "/see/x", b"fail=1").await;
+    assert_eq!(
+        (failed.status, &metadata(&failed)["errorCode"]),
+        (500, &json!("SCRIPT_ERROR"))
+    );
+
+    let (mut socket, _) = greeted(&daemon, &format!("/{TOKEN}")).await;
+    socket
+        .send(r#"{"method":"see/ws","params":{"n":[1]}}"#)
+        .await;
+    let reply = socket.next().await;
+    assert_eq!(reply["result"]["parameters"], json!({"n": [1]}));
+    assert_eq!(reply["scriptLog"][0]["message"], "seen");
+}
