@@ -10,16 +10,22 @@ use tokio::process::{Child, Command};
 
 use crate::support::{PATIENCE, Ws};
 
+// One test, because the demonstration wants the same well-known ports each time.
 #[tokio::test]
-async fn every_command_that_it_prints_works() {
+async fn everything_that_it_prints_works() {
     let demo = Demo::start().await;
+    commands_work(&demo).await;
+    a_worker_works(&demo).await;
+    a_browser_can_follow(&demo).await;
+    demo.end().await;
+}
 
-    let commands = demo.lines_with(" call demo/").into_iter();
-    let (to_worker, to_scripts): (Vec<String>, Vec<String>) =
-        commands.partition(|line| line.contains("demo/worker/"));
-    let curls = demo.lines_with("curl ");
-    assert_eq!((to_scripts.len(), curls.len(), to_worker.len()), (3, 2, 1));
-    for command in to_scripts.iter().chain(&curls) {
+async fn commands_work(demo: &Demo) {
+    let mut commands = demo.lines_with(" call demo/");
+    commands.retain(|line| !line.contains("demo/worker/"));
+    commands.extend(demo.lines_with("curl "));
+    assert_eq!(commands.len(), 5);
+    for command in &commands {
         let said = paste(command).await;
         let expected = match command {
             c if c.contains("demo/greet") => "Hello, Ada!",
@@ -28,7 +34,9 @@ async fn every_command_that_it_prints_works() {
         };
         assert!(said.contains(expected), "{command}\n{said}");
     }
+}
 
+async fn a_worker_works(demo: &Demo) {
     let served = &demo.lines_with(" serve demo/worker/")[0];
     let mut worker = shell(&format!("exec {}", without_variable(served)))
         .env("CALLWAY_TOKEN", token_of(served))
@@ -38,15 +46,11 @@ async fn every_command_that_it_prints_works() {
     let mut stderr = BufReader::new(worker.stderr.take().unwrap()).lines();
     let line = tokio::time::timeout(PATIENCE, stderr.next_line()).await;
     assert!(line.unwrap().unwrap().unwrap().contains("serving"));
-    assert!(paste(&to_worker[0]).await.contains("UTC"));
-
-    demo.end().await;
+    let call = &demo.lines_with(" call demo/worker/")[0];
+    assert!(paste(call).await.contains("UTC"));
 }
 
-#[tokio::test]
-async fn a_browser_can_do_what_it_is_shown() {
-    let demo = Demo::start().await;
-
+async fn a_browser_can_follow(demo: &Demo) {
     let address = demo.lines_with("open http://")[0].clone();
     let address = address.rsplit_once("open ").unwrap().1.to_owned();
     let page = paste(&format!("curl -sS '{address}'")).await;
@@ -55,15 +59,11 @@ async fn a_browser_can_do_what_it_is_shown() {
     let snippet = &demo.lines_with("new WebSocket(")[0];
     let url = between(snippet, "WebSocket(\"", "\")");
     let message = between(snippet, "ws.send('", "')");
-    let mut ws = Ws::try_connect(url, &[("origin", "https://example.com")])
-        .await
-        .ok()
-        .unwrap();
+    let connected = Ws::try_connect(url, &[("origin", "https://example.com")]).await;
+    let mut ws = connected.ok().unwrap();
     ws.send(message).await;
     let answer: Value = ws.next().await;
     assert_eq!(answer["result"]["greeting"], "Hello, browser!");
-
-    demo.end().await;
 }
 
 /// A running demonstration.
