@@ -6,7 +6,7 @@ use super::wire::Problem;
 
 /// Why a script cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{line}:{column}: {message}")]
 pub struct CheckError {
     /// Counted from 1; 0 if the trouble has no place in the file.
     pub line: u32,

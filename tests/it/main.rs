@@ -20,6 +20,7 @@ mod jsonrpc;
 mod matrix;
 mod mqtt;
 mod scriptr;
+mod scripts;
 mod secrets;
 mod shutdown;
 mod workers;

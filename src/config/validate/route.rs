@@ -179,6 +179,12 @@ fn script(
                     format!("{} leads out of scripts.directory", file.display()),
                 );
             }
+            // Those that are built in, that is: the others were refused above.
+            Ok(real) if feature => {
+                if let Err(error) = crate::script::check(&real) {
+                    reading.problem(node, format!("{}:{error}", file.display()));
+                }
+            }
             Ok(_) => {}
             Err(error) => reading.problem(node, format!("cannot read {}: {error}", file.display())),
         }

@@ -91,6 +91,11 @@ impl Session {
         ))
     }
 
+    /// How a script ended that calls itself too deeply.
+    pub fn out_of_stack(&self) -> End {
+        End::Limit("stack: the script calls itself too deeply".into())
+    }
+
     /// A line of `console`.
     pub fn log(&self, level: &str, message: &str) {
         let rank = LEVELS.iter().position(|l| *l == level).unwrap_or(1);

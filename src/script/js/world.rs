@@ -156,11 +156,13 @@ fn settle<'js>(
 
 fn failed(session: &Session, error: &CaughtError) -> End {
     let problem = problem(error);
-    if problem.message.contains("out of memory") {
+    // A string longer than the engine can hold is one that memory cannot hold either.
+    let words = ["out of memory", "invalid string length", "string too long"];
+    if words.iter().any(|words| problem.message.contains(words)) {
         return session.out_of_memory();
     }
     if problem.message.contains("Maximum call stack size exceeded") {
-        return End::Limit("stack: the script calls itself too deeply".into());
+        return session.out_of_stack();
     }
     session.threw(problem)
 }

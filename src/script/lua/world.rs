@@ -163,6 +163,9 @@ impl World {
         if message.contains("not enough memory") {
             return session.out_of_memory();
         }
+        if message.contains("stack overflow") {
+            return session.out_of_stack();
+        }
         let frames: Vec<_> = stack.lines().filter(|l| l.starts_with('/')).collect();
         session.threw(problem(&message, &frames.join("\n")))
     }

@@ -12,14 +12,14 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::Pool;
-use super::floor::{Doom, Event};
+use super::floor::{Doom, Event, Patience};
 use crate::call::{Fault, Kind};
 use crate::script::wire::{FromHost, split};
 
 /// Between two looks at running scripts.
 const LOOK: Duration = Duration::from_millis(5);
 /// How long a script may go on after its caller has gone.
-const PATIENCE: Duration = Duration::from_millis(100);
+const ABANDONED: Duration = Duration::from_millis(100);
 /// How long a host above the usual number stays without work.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long a process may take to end after its socket was closed.
@@ -190,7 +190,12 @@ fn hear(pool: &Pool, id: u64, received: &mut BytesMut, max_frame: usize) -> io::
 
 /// Watches over running scripts; sleeps while none runs.
 pub(super) async fn sweep(pool: Arc<Pool>) {
-    let kill_after = pool.script_time().mul_f64(1.4);
+    // All of it within 1.5 × the limit.
+    let patience = Patience {
+        stop_after: pool.script_time().mul_f64(1.2),
+        kill_after: pool.script_time().mul_f64(1.4),
+        abandoned: ABANDONED,
+    };
     loop {
         tokio::select! {
             () = pool.context.stop.cancelled() => return,
@@ -200,7 +205,7 @@ pub(super) async fn sweep(pool: Arc<Pool>) {
         loop {
             sleep(LOOK).await;
             let mut floor = pool.floor.lock();
-            let busy = floor.sweep(kill_after, PATIENCE);
+            let busy = floor.sweep(&patience);
             pool.refill(&mut floor);
             if !busy || pool.context.stop.is_cancelled() {
                 break;

@@ -23,6 +23,8 @@ pub struct Job {
     /// Runs alone in its host, because it was there when a host died.
     alone: bool,
     cancelled: Option<Instant>,
+    /// It was told that its time is over.
+    stopped: bool,
 }
 
 /// What the one who waits is told.
@@ -46,6 +48,7 @@ impl Job {
             events: Some(events),
             alone: false,
             cancelled: None,
+            stopped: false,
         }
     }
 
@@ -71,6 +74,17 @@ pub enum Doom {
     Abandoned,
     /// There are enough others.
     Surplus,
+}
+
+/// How long what is waited for. The interpreter's own clock counts CPU time; these are for scripts
+/// that keep it from looking, and for a machine with too much to do.
+pub struct Patience {
+    /// A script that ran so long is told to stop,
+    pub stop_after: Duration,
+    /// and loses its host after so long.
+    pub kill_after: Duration,
+    /// How long a script may go on after its caller has gone.
+    pub abandoned: Duration,
 }
 
 /// A host process as the pool sees it.
@@ -302,18 +316,27 @@ impl Floor {
 
     /// Looks at every host: calls that are slow lose their followers, scripts that do not stop
     /// lose their host. Returns whether anything is under way.
-    pub fn sweep(&mut self, kill_after: Duration, patience: Duration) -> bool {
+    pub fn sweep(&mut self, limits: &Patience) -> bool {
         self.queue.retain(|job| !job.abandoned());
         for host in self.hosts.values_mut() {
             let Some(job) = host.jobs.front() else {
                 continue;
             };
-            let abandoned = job.cancelled.is_some_and(|at| at.elapsed() > patience);
+            let abandoned = job
+                .cancelled
+                .is_some_and(|at| at.elapsed() > limits.abandoned);
+            let (id, stopped) = (job.work.id, job.stopped);
             if !host.blocked && host.since.elapsed() > SLOW {
                 host.recall();
             }
+            if host.ran() > limits.stop_after && !stopped {
+                host.send(&ToHost::Cancel(id));
+                if let Some(job) = host.jobs.front_mut() {
+                    job.stopped = true;
+                }
+            }
             if host.doom.is_none() {
-                host.doom = match (host.ran() > kill_after, abandoned) {
+                host.doom = match (host.ran() > limits.kill_after, abandoned) {
                     (true, _) => Some(Doom::Time),
                     (false, true) => Some(Doom::Abandoned),
                     (false, false) => None,

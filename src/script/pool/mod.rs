@@ -204,7 +204,18 @@ impl Pool {
                 self.context.metrics.limit_reached("script");
                 return Err(Fault::new(Kind::ScriptLimit, which));
             }
-            End::Cancelled => return Err(Fault::new(Kind::Cancelled, "the caller went away")),
+            // Its caller is still there, so it was the daemon that told it to stop.
+            End::Cancelled => {
+                self.context.metrics.limit_reached("script");
+                return Err(Fault::new(
+                    Kind::ScriptLimit,
+                    format!(
+                        "time: the script was to use {:?} of CPU time and was not done long after; \
+                         see limits.script_time",
+                        self.script_time()
+                    ),
+                ));
+            }
         };
         let limits = &self.context.config.limits;
         if json.len() > limits.message {
