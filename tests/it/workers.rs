@@ -228,6 +228,23 @@ async fn interim_news_reach_the_caller_under_its_own_id() {
 }
 
 #[tokio::test]
+async fn a_worker_stays_through_a_drain_for_as_long_as_it_is_needed() {
+    let mut daemon = daemon().await;
+    let mut worker = worker(&daemon, json!({"methods": ["vision/{x...}"]})).await;
+    let http = daemon.http();
+    let calling = tokio::spawn(async move { http.post("/api/vision/a", &json!({})).await });
+    let ask = asked(&mut worker).await;
+    daemon.signal(rustix::process::Signal::TERM);
+    eventually!(daemon.log().contains("drain"));
+    assert!(worker.is_quiet(Duration::from_millis(100)).await);
+    answer(&mut worker, &ask, "result", json!("in time")).await;
+    let reply = calling.await.unwrap();
+    assert_eq!((reply.status, reply.json()), (200, json!("in time")));
+    assert_eq!(worker.close_code().await, 1001);
+    assert!(daemon.ended().await.success());
+}
+
+#[tokio::test]
 async fn a_client_may_call_itself() {
     let daemon = daemon().await;
     let mut client = worker(&daemon, json!({"methods": ["vision/{x...}"]})).await;

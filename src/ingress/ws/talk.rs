@@ -82,13 +82,17 @@ impl Talk {
         self.carry_out();
         let (drain, stop) = (self.context.drain.clone(), self.context.stop.clone());
         let end = loop {
-            let draining = self.draining;
+            // The drain always comes first, so that one of the two is looked out for at a time.
+            let signal = if self.draining { &stop } else { &drain };
             tokio::select! {
                 biased;
                 end = poll_fn(|cx| self.poll(cx)) => break end,
-                () = stop.cancelled() => break End::Close(CloseCode::Drain, "shutting down"),
-                () = drain.cancelled(), if !draining => self.draining = true,
+                () = signal.cancelled() => {}
             }
+            if self.draining {
+                break End::Close(CloseCode::Drain, "shutting down");
+            }
+            self.draining = true;
         };
         (end, self.socket)
     }
