@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use lapin::options::BasicQosOptions;
 use lapin::{Channel, ConnectionStatus, Event};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use super::connect::{Events, Open};
 
@@ -31,7 +31,7 @@ pub(super) struct Watch {
     connection: ConnectionStatus,
     channels: Vec<Channel>,
     prefetch: u16,
-    ask_at: Instant,
+    ask: Interval,
     question: Option<BoxFuture<'static, Result<(), String>>>,
     blocked: bool,
 }
@@ -40,12 +40,14 @@ impl Watch {
     /// Over these channels. Asks on the first, by setting the prefetch that it has anyway: a question that changes
     /// nothing and that every broker must answer in turn.
     pub fn new(open: &Open, events: Events, channels: &[&Channel], prefetch: u16) -> Watch {
+        let mut ask = interval_at(Instant::now() + ASK, ASK);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Watch {
             events,
             connection: open.connection.status().clone(),
             channels: channels.iter().map(|channel| (*channel).clone()).collect(),
             prefetch,
-            ask_at: Instant::now() + ASK,
+            ask,
             question: None,
             blocked: false,
         }
@@ -78,8 +80,7 @@ impl Watch {
                         return News::Lost(why);
                     }
                 }
-                () = tokio::time::sleep_until(self.ask_at) => {
-                    self.ask_at = Instant::now() + ASK;
+                _ = self.ask.tick() => {
                     if !self.connection.connected() || !self.channels_stand() {
                         return News::Lost("the connection ended".into());
                     }
