@@ -79,7 +79,7 @@ fn of_method(endpoint: &Url, method: &str) -> Url {
 }
 
 /// The innermost cause, which says most and never the URL.
-fn cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -17,6 +17,7 @@ use crate::call::{Fault, Kind, Payload};
 pub use self::address::{Address, AddressError};
 pub use self::amqp::AmqpAddress;
 pub use self::fault::from_jsonrpc;
+pub(crate) use self::http::cause;
 pub use self::mqtt::MqttAddress;
 pub use self::trust::Trust;
 pub use self::ws::{Frame, Socket};

@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::call::{Deadline, Fault, Kind};
 use crate::client::Trust;
+use crate::client::cause;
 use crate::config::{Limits, UrlRule};
 
 /// One request takes no longer, whatever the deadline of the call.
@@ -158,15 +159,6 @@ impl Fetcher {
         let body = String::from_utf8_lossy(&body);
         Ok(json!({ "status": status, "headers": headers, "body": body, "timeout": false }))
     }
-}
-
-/// The last word on what went wrong, without the URL.
-fn cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 fn plain(value: &Value) -> String {

@@ -10,7 +10,7 @@ use url::{Origin, Url};
 
 use super::Target;
 use crate::call::{Call, Fault, Form, Kind, Outcome, Payload, Reply};
-use crate::client::Trust;
+use crate::client::{Trust, cause};
 use crate::config::Limits;
 use crate::router::{Captures, Place, Template};
 
@@ -225,15 +225,6 @@ fn broken_off(error: reqwest::Error) -> Fault {
         "an HTTP service broke off"
     );
     Fault::unavailable("broken_off", "the HTTP service broke off its answer").handed_over()
-}
-
-/// The innermost cause, which says most.
-fn cause(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 /// The service answered, but not with success: its status and body are the details.

@@ -15,5 +15,5 @@ pub use self::cors::{allow_origin, is_preflight, preflight};
 pub use self::message::{Answer, Head, HttpDialect, Request};
 pub use self::path::method_name;
 pub use self::plain::{Plain, problem};
-pub use self::query::{Query, is_credential, without_credentials};
+pub use self::query::{Query, without_credentials};
 pub use self::terms::Terms;

@@ -7,7 +7,7 @@ use crate::auth::Secret;
 use crate::call::Payload;
 
 /// Whether a query or form parameter of this name is a credential.
-pub fn is_credential(name: &str) -> bool {
+fn is_credential(name: &str) -> bool {
     matches!(name, "token" | "auth_token")
 }
 
