@@ -14,9 +14,9 @@ use crate::config::{Log, LogFormat};
 /// The most that the libraries below callway may log. At TRACE several of them write whole
 /// requests and packets, credentials included; callway's own modules never do.
 const CAP: LevelFilter = LevelFilter::INFO;
-/// lapin warns of returned messages with all that is in them, and of each lost connection many
-/// times over; the link says so once.
-const SILENT: &str = "lapin";
+/// lapin warns of returned messages with all that is in them, and both warn of a lost connection
+/// many times over; the link says so once.
+const SILENT: [&str; 2] = ["lapin", "rumqttc"];
 
 /// Takes the log of this process over. A second call changes nothing.
 pub fn init(log: &Log) {
@@ -97,7 +97,7 @@ impl Levels {
 fn cap(target: &str) -> LevelFilter {
     match target.split("::").next() {
         Some("callway") => LevelFilter::TRACE,
-        Some(SILENT) => LevelFilter::OFF,
+        Some(name) if SILENT.contains(&name) => LevelFilter::OFF,
         _ => CAP,
     }
 }
@@ -111,7 +111,7 @@ mod tests {
         "tokio_tungstenite",
         "amq_protocol_types",
         "amq_protocol",
-        "rumqttc::state",
+        "tokio_rustls",
         "hyper::proto::h1::io",
         "reqwest::connect",
         "rustls::client::hs",
@@ -150,7 +150,8 @@ mod tests {
             tracing::trace!(target: "rumqttc::state", "a password");
             tracing::debug!(target: "tungstenite::handshake", "a token");
             tracing::warn!(target: "lapin::returned", "a token");
-            tracing::info!(target: "rumqttc::state", "connected");
+            tracing::warn!(target: "rumqttc::lifecycle", "a token");
+            tracing::info!(target: "hyper::client", "connected");
             tracing::trace!(target: "callway::link", "detail");
         });
         let seen = String::from_utf8(seen.lock().clone()).unwrap();

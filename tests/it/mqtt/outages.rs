@@ -99,8 +99,8 @@ async fn callway_starts_without_its_broker() {
     );
     daemon.link_is("field", "down").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let told = daemon.log().matches("link down").count();
-    assert_eq!(told, 1, "once, not with every try");
+    let log = daemon.log();
+    assert_eq!(log.matches("WARN").count(), 1, "not with every try: {log}");
 }
 
 #[tokio::test]
