@@ -50,11 +50,17 @@ pub fn parse(text: &str, directory: &Path) -> Result<Config, Errors> {
 /// Reads the files in their order, `conf.d/*.toml` beside each in name order, and the environment.
 pub fn load(files: &[PathBuf], environment: &Environment) -> Result<Config, LoadError> {
     let mut sources = Sources::new();
+    let mut directories = Vec::new();
     for file in files {
         sources.push(read(file)?);
-        for extra in drop_ins(file)? {
+        let directory = file.with_file_name("conf.d");
+        if directories.contains(&directory) {
+            continue; // two files may lie beside each other
+        }
+        for extra in drop_ins(&directory)? {
             sources.push(read(&extra)?);
         }
+        directories.push(directory);
     }
     build(sources, environment).map_err(|errors| LoadError::Invalid(Box::new(errors)))
 }
@@ -78,14 +84,13 @@ fn read(path: &Path) -> Result<Source, LoadError> {
     })
 }
 
-fn drop_ins(file: &Path) -> Result<Vec<PathBuf>, LoadError> {
-    let directory = file.with_file_name("conf.d");
-    let entries = match std::fs::read_dir(&directory) {
+fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => {
             return Err(LoadError::Unreadable {
-                path: directory,
+                path: directory.to_owned(),
                 source,
             });
         }
@@ -101,7 +106,7 @@ fn drop_ins(file: &Path) -> Result<Vec<PathBuf>, LoadError> {
     Ok(paths)
 }
 
-fn build(sources: Sources, environment: &Environment) -> Result<Config, Errors> {
+fn build(mut sources: Sources, environment: &Environment) -> Result<Config, Errors> {
     let mut problems = Problems::new();
     let mut root = Node {
         value: Value::Table(node::Table::new()),
@@ -109,35 +114,50 @@ fn build(sources: Sources, environment: &Environment) -> Result<Config, Errors> 
     };
     for (index, source) in sources.iter().enumerate() {
         let layer = node::read(index, source, &mut problems);
+        refuse_second_buses(&root, &layer, &mut problems);
         node::merge(&mut root, layer);
     }
-    if problems.is_empty() {
-        for (name, text) in environment
-            .iter()
-            .filter(|(name, _)| name.starts_with(PREFIX))
-        {
+    // A file that is no TOML leaves too much open to say more about the rest.
+    let readable = problems.is_empty();
+    let mut config = None;
+    if readable {
+        let variables = environment.iter();
+        for (name, text) in variables.filter(|(name, _)| name.starts_with(PREFIX)) {
             overlay(&mut root, name, text, &mut problems);
         }
         shape::check(&root, ROOT, &mut problems);
+        let mut more = Problems::new();
+        config = validate::config(&root, &mut sources, environment, &mut more);
+        // What has the wrong shape was said to be wrong already.
+        more.retain(|problem| problems.iter().all(|known| known.origin != problem.origin));
+        problems.append(&mut more);
     }
-    // Values are looked at only where they have the right shape.
-    let config = problems
-        .is_empty()
-        .then(|| validate::config(&root, &sources, environment, &mut problems))
-        .flatten();
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(Errors::new(problems, sources)),
     }
 }
 
+/// A bus stands in one file: half of it elsewhere is more likely a slip than meant.
+fn refuse_second_buses(root: &Node, layer: &Node, problems: &mut Problems) {
+    let (Some(known), Some(buses)) = (
+        root.get("bus").and_then(Node::table),
+        layer.get("bus").and_then(Node::table),
+    ) else {
+        return;
+    };
+    for (name, (origin, _)) in buses {
+        if let Some((first, _)) = known.get(name) {
+            let problem = Problem::new(origin.clone(), format!("two buses with the name {name}"));
+            problems.push(problem.and(first.clone(), "the first one"));
+        }
+    }
+}
+
 /// Puts one variable in its place. Its text keeps its type open until the key is known.
 fn overlay(root: &mut Node, variable: &str, text: &str, problems: &mut Problems) {
     let origin = Origin::Variable(variable.to_owned());
-    let path: Vec<String> = variable[PREFIX.len()..]
-        .split("__")
-        .map(str::to_ascii_lowercase)
-        .collect();
+    let path = path_of(root, &variable[PREFIX.len()..]);
     let value = match shape_at(ROOT, &path) {
         Some(Shape::Rows(_)) => {
             let message =
@@ -167,6 +187,20 @@ fn overlay(root: &mut Node, variable: &str, text: &str, problems: &mut Problems)
         };
     }
     node::merge(root, layer);
+}
+
+/// The keys that a variable's name stands for. Case says nothing in it: keys are lower-case, and the
+/// name of a bus is the one that the files have.
+fn path_of(root: &Node, name: &str) -> Vec<String> {
+    let mut path: Vec<_> = name.split("__").map(str::to_ascii_lowercase).collect();
+    if let [first, bus, ..] = &mut path[..]
+        && first == "bus"
+        && let Some(known) = root.get("bus").and_then(Node::table)
+        && let Some(name) = known.keys().find(|name| name.eq_ignore_ascii_case(bus))
+    {
+        bus.clone_from(name);
+    }
+    path
 }
 
 fn shape_at(keys: &[Key], path: &[String]) -> Option<Shape> {

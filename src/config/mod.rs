@@ -21,7 +21,6 @@ use url::Url;
 pub use self::load::{Environment, LoadError, load, parse};
 pub use self::report::{Errors, Problem};
 pub use self::schema::schema;
-pub use self::values::{duration, size};
 use crate::auth::{Secret, Token};
 use crate::router::{Pattern, Template};
 

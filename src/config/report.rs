@@ -49,7 +49,12 @@ pub struct Errors {
 
 impl Errors {
     /// The problems in the texts.
-    pub fn new(problems: Problems, sources: Sources) -> Errors {
+    pub fn new(mut problems: Problems, sources: Sources) -> Errors {
+        // In the order in which people read; variables come last.
+        problems.sort_by_key(|problem| match &problem.origin {
+            Origin::File(index, span) => (*index, span.start),
+            Origin::Variable(_) => (usize::MAX, 0),
+        });
         Errors { problems, sources }
     }
 

@@ -117,6 +117,7 @@ fn unknown(name: &str, keys: &[Key]) -> String {
         Some((distance, near)) if distance <= near.len().max(name.len()) / 2 => {
             format!("unknown key `{name}`; did you mean `{near}`?")
         }
+        _ if keys.is_empty() => format!("unknown key `{name}`; this table is empty"),
         _ => {
             let names: Vec<_> = keys.iter().map(|key| key.name).collect();
             format!(
@@ -163,10 +164,11 @@ fn check_value(name: &str, node: &Node, shape: Shape, problems: &mut Problems) {
             _ => Err(wrong("a list of strings")),
         },
         Shape::Anything => Ok(()),
-        Shape::Table(keys) => {
+        Shape::Table(keys) if node.table().is_some() => {
             check(node, keys, problems);
             Ok(())
         }
+        Shape::Table(_) => Err(wrong("a table")),
         Shape::Named(keys) => match node.table() {
             Some(table) => {
                 table

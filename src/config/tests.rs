@@ -1,7 +1,10 @@
 //! What people write wrong, and what they are told.
 
 mod defaults;
+mod layers;
+mod mutations;
 mod reference;
+mod scripts;
 
 use std::path::Path;
 

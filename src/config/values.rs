@@ -4,25 +4,17 @@ use std::time::Duration;
 
 use super::Rate;
 use super::node::{Node, Value};
+use crate::call::parse_duration;
 
-/// `"500ms"`, `"5s"`, `"2m"`, `"1h"`, `"90d"`.
+/// Longer than anything here can be meant to last.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+/// `"500ms"`, `"5s"`, `"2m"`, `"1h"`, `"90d"`; a year at most.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || {
-        format!("{text:?} is not a duration; write \"500ms\", \"5s\", \"2m\", \"1h\" or \"90d\"")
-    };
-    let (count, unit) = number_and_unit(text).ok_or_else(wrong)?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(wrong()),
-    };
-    count
-        .checked_mul(millis)
-        .map(Duration::from_millis)
-        .ok_or_else(wrong)
+    match parse_duration(text)? {
+        duration if duration > LONGEST => Err(format!("{text:?} is longer than a year")),
+        duration => Ok(duration),
+    }
 }
 
 /// `"64KiB"`, `"1MiB"`, `"1GiB"`, `"100B"`.

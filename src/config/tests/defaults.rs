@@ -2,14 +2,58 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::config::{Config, DEFAULT, Environment, Limits, load, parse, schema};
+use crate::config::{Config, DEFAULT, Environment, Limits, LoadError, load, parse, schema};
+
+/// A directory with all that the commented default names.
+pub(super) struct Site(TempDir);
+
+impl Site {
+    pub(super) fn new() -> Site {
+        let site = Site(tempfile::tempdir().unwrap());
+        fs::create_dir(site.0.path().join("scripts")).unwrap();
+        for file in [
+            "fullchain.pem",
+            "key.pem",
+            "devices.pem",
+            "broker-ca.pem",
+            "field-password",
+        ] {
+            fs::write(site.0.path().join(file), "x").unwrap();
+        }
+        site
+    }
+
+    pub(super) fn file(&self) -> PathBuf {
+        self.0.path().join("callway.toml")
+    }
+
+    pub(super) fn load(&self, text: &str) -> Result<Config, LoadError> {
+        fs::write(self.file(), text).unwrap();
+        let credentials = self.0.path().display().to_string();
+        let environment: Environment = vec![
+            ("CREDENTIALS_DIRECTORY".into(), credentials),
+            ("OFFICE_PASSWORD".into(), "guest".into()),
+        ];
+        load(&[self.file()], &environment)
+    }
+
+    /// What is wrong with a text; nothing if nothing is.
+    pub(super) fn problems(&self, text: &str) -> Vec<String> {
+        match self.load(text) {
+            Ok(_) => Vec::new(),
+            Err(LoadError::Invalid(errors)) => errors.lines(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
 
 /// The default with every setting that is commented out; prose has a space behind its `#`.
-fn uncommented() -> String {
+pub(super) fn uncommented() -> String {
     let lines = DEFAULT.lines().map(|line| match line.strip_prefix('#') {
         Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting,
         _ => line,
@@ -73,26 +117,9 @@ fn the_default_shows_every_key() {
 
 #[test]
 fn what_is_commented_out_works_too_and_states_the_defaults() {
-    let directory = tempfile::tempdir().unwrap();
-    let place = |name: &str| directory.path().join(name);
-    fs::create_dir_all(place("scripts/tutorials")).unwrap();
-    for file in [
-        "fullchain.pem",
-        "key.pem",
-        "devices.pem",
-        "broker-ca.pem",
-        "field-password",
-    ] {
-        fs::write(place(file), "x").unwrap();
-    }
-    fs::write(place("callway.toml"), uncommented()).unwrap();
-    let credentials = directory.path().display().to_string();
-    let environment: Environment = vec![
-        ("CREDENTIALS_DIRECTORY".into(), credentials),
-        ("OFFICE_PASSWORD".into(), "guest".into()),
-    ];
-    let config: Config =
-        load(&[place("callway.toml")], &environment).unwrap_or_else(|e| panic!("{e}"));
+    let config = Site::new()
+        .load(&uncommented())
+        .unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((config.buses.len(), config.routes.len()), (2, 5));
     let (shown, default) = (config.limits, Limits::default());
     assert_eq!(format!("{shown:?}"), format!("{default:?}"));

@@ -5,27 +5,27 @@ use std::sync::Arc;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{Reading, count, text};
-use crate::auth::{Secret, Token};
+use super::{Reading, count, names_token, text};
+use crate::auth::Secret;
 use crate::config::node::{Node, Value};
 use crate::config::{AmqpBus, Bus, BusCommon, Identity, MqttBus, MqttProtocol, secret};
 
 const MQTT_KEYS: [&str; 1] = ["protocol"];
 const AMQP_KEYS: [&str; 2] = ["reply_queues", "prefetch"];
 
-pub(super) fn buses(reading: &mut Reading<'_>, tokens: &[Token]) -> Vec<Bus> {
+pub(super) fn buses(reading: &mut Reading<'_>) -> Vec<Bus> {
     let root = reading.root;
     let Some(Value::Table(table)) = root.get("bus").map(|node| &node.value) else {
         return Vec::new();
     };
     table
         .iter()
-        .filter_map(|(name, (_, node))| bus(reading, name, node, tokens))
+        .filter_map(|(name, (_, node))| bus(reading, name, node))
         .collect()
 }
 
-fn bus(reading: &mut Reading<'_>, name: &str, node: &Node, tokens: &[Token]) -> Option<Bus> {
-    let common = common(reading, name, node, tokens);
+fn bus(reading: &mut Reading<'_>, name: &str, node: &Node) -> Option<Bus> {
+    let common = common(reading, name, node);
     let place = node.get("url")?;
     let expanded = reading.keep(place, secret::expand(place.text()?, reading.environment))?;
     let url = reading.keep(
@@ -40,6 +40,12 @@ fn bus(reading: &mut Reading<'_>, name: &str, node: &Node, tokens: &[Token]) -> 
     let scheme = url.scheme().to_owned();
     if url.host_str().is_none_or(str::is_empty) {
         reading.problem(place, "the URL has no host");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        reading.problem(
+            place,
+            "the URL of a bus has neither ? nor #; options are keys here",
+        );
     }
     let foreign: &[&str] = match scheme.as_str() {
         "mqtt" | "mqtts" => &AMQP_KEYS,
@@ -59,19 +65,25 @@ fn bus(reading: &mut Reading<'_>, name: &str, node: &Node, tokens: &[Token]) -> 
         );
     }
     if scheme.starts_with("mqtt") {
+        if !matches!(url.path(), "" | "/") {
+            reading.problem(
+                place,
+                "an MQTT URL has no path; the topic prefix of calls is the key `calls`",
+            );
+        }
         mqtt(reading, node, common, &url, ca, password)
     } else {
         amqp(reading, node, common, url, ca, password)
     }
 }
 
-fn common(reading: &mut Reading<'_>, name: &str, node: &Node, tokens: &[Token]) -> BusCommon {
+fn common(reading: &mut Reading<'_>, name: &str, node: &Node) -> BusCommon {
     if let Err(why) = crate::router::check_segment(name) {
         reading.problem(node, format!("bus name: {why}"));
     }
     let caller = text(node, "caller").map(Arc::<str>::from);
     if let (Some(place), Some(name)) = (node.get("caller"), &caller)
-        && !tokens.iter().any(|token| token.name == *name)
+        && !names_token(reading.root, name)
     {
         reading.problem(place, format!("there is no token {name:?}"));
     }
@@ -80,6 +92,15 @@ fn common(reading: &mut Reading<'_>, name: &str, node: &Node, tokens: &[Token]) 
         Some("none") => Identity::None,
         _ => Identity::Token,
     };
+    if let Some(place) = node.get("identity")
+        && identity == Identity::None
+        && caller.is_none()
+    {
+        reading.problem(
+            place,
+            "with \"none\" everyone is `caller`; name a token row there",
+        );
+    }
     BusCommon {
         name: name.into(),
         caller,

@@ -5,27 +5,52 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::{Reading, flag, text};
-use crate::auth::Token;
+use super::{Reading, flag, names_token, row_of, rows, text};
 use crate::config::node::Node;
 use crate::config::report::Problem;
-use crate::config::{Dialect, Endpoint, Listener, Route, ScriptrOptions, Tls};
+use crate::config::{Admin, Dialect, Endpoint, Listener, Route, ScriptrOptions, Tls};
 use crate::router::{Segment, Template};
 
 /// Dialects of a later version, so that their refusal can say so.
 const LATER: [&str; 4] = ["talkee", "action", "flow", "mqtt"];
 const SCRIPTR_KEYS: [&str; 4] = ["anonymous", "legacy_envelope", "ordered", "methods"];
 
-pub(super) fn listeners(
-    reading: &mut Reading<'_>,
-    tokens: &[Token],
-    routes: &[Arc<Route>],
-) -> Vec<Listener> {
+pub(super) fn listeners(reading: &mut Reading<'_>, routes: &[Arc<Route>]) -> Vec<Listener> {
     let root = reading.root;
-    let rows = root.get("listen").map_or(&[][..], Node::list);
-    rows.iter()
-        .filter_map(|row| listener(reading, row, tokens, routes))
+    rows(root, "listen")
+        .iter()
+        .filter_map(|row| listener(reading, row, routes))
         .collect()
+}
+
+/// No two sockets at one address; port 0 is another one each time.
+pub(super) fn refuse_taken_addresses(reading: &mut Reading<'_>, admin: &Admin) {
+    let root = reading.root;
+    let of_admin = root.get("admin").and_then(|admin| admin.get("address"));
+    let mut taken = Vec::new();
+    if let Some(address) = admin.address {
+        taken.push((address, of_admin));
+    }
+    for place in rows(root, "listen")
+        .iter()
+        .filter_map(|row| row.get("address"))
+    {
+        let Some(address) = place.text().and_then(|text| text.parse().ok()) else {
+            continue;
+        };
+        let first = taken.iter().find(|(other, _)| *other == address);
+        if let Some((_, first)) = first.filter(|_| address.port() != 0) {
+            let mut problem = Problem::new(
+                place.origin.clone(),
+                format!("{address} is taken already; by [admin], or by another [[listen]]"),
+            );
+            if let Some(first) = first {
+                problem = problem.and(first.origin.clone(), "the first one");
+            }
+            reading.problems.push(problem);
+        }
+        taken.push((address, Some(place)));
+    }
 }
 
 /// Reads `127.0.0.1:8080` or `[::1]:8080`.
@@ -35,12 +60,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn listener(
-    reading: &mut Reading<'_>,
-    row: &Node,
-    tokens: &[Token],
-    routes: &[Arc<Route>],
-) -> Option<Listener> {
+fn listener(reading: &mut Reading<'_>, row: &Node, routes: &[Arc<Route>]) -> Option<Listener> {
     let place = row.get("address")?;
     let address = reading.keep(place, address(place.text()?));
     let tls = row.get("tls").and_then(|node| tls(reading, node));
@@ -52,7 +72,7 @@ fn listener(
             );
             reading.problem(place, message);
         }
-        if tokens.is_empty() {
+        if rows(reading.root, "token").is_empty() {
             let message = format!(
                 "{address} is not a loopback address and there is no token yet; \
                                    `callway token create NAME --row` makes one"
@@ -60,7 +80,7 @@ fn listener(
             reading.problem(place, message);
         }
     }
-    let endpoints = endpoints(reading, row, tokens, routes);
+    let endpoints = endpoints(reading, row, routes);
     Some(Listener {
         address: address?,
         tls,
@@ -145,15 +165,10 @@ fn proxies(reading: &mut Reading<'_>, row: &Node) -> Vec<IpAddr> {
         .collect()
 }
 
-fn endpoints(
-    reading: &mut Reading<'_>,
-    row: &Node,
-    tokens: &[Token],
-    routes: &[Arc<Route>],
-) -> Vec<Endpoint> {
+fn endpoints(reading: &mut Reading<'_>, row: &Node, routes: &[Arc<Route>]) -> Vec<Endpoint> {
     let mut endpoints: Vec<(Endpoint, &Node)> = Vec::new();
     for node in row.get("endpoint").map_or(&[][..], Node::list) {
-        let Some(endpoint) = endpoint(reading, node, tokens, routes) else {
+        let Some(endpoint) = endpoint(reading, node, routes) else {
             continue;
         };
         if let Some((_, first)) = endpoints
@@ -177,12 +192,7 @@ fn endpoints(
         .collect()
 }
 
-fn endpoint(
-    reading: &mut Reading<'_>,
-    node: &Node,
-    tokens: &[Token],
-    routes: &[Arc<Route>],
-) -> Option<Endpoint> {
+fn endpoint(reading: &mut Reading<'_>, node: &Node, routes: &[Arc<Route>]) -> Option<Endpoint> {
     let place = node.get("path")?;
     let path = place.text()?;
     let fits = path == "/"
@@ -198,7 +208,7 @@ fn endpoint(
     }
     let place = node.get("dialect")?;
     let dialect = match place.text()? {
-        "scriptr" => Dialect::Scriptr(Arc::new(scriptr(reading, node, tokens)?)),
+        "scriptr" => Dialect::Scriptr(Arc::new(scriptr(reading, node)?)),
         "jsonrpc" => Dialect::Jsonrpc,
         "http" => Dialect::Http,
         later if LATER.contains(&later) => {
@@ -233,15 +243,12 @@ fn endpoint(
 /// The http dialect has `/channels/…` and `/calls/…` of its own.
 fn refuse_taken_names(reading: &mut Reading<'_>, routes: &[Arc<Route>]) {
     let root = reading.root;
-    let rows = root.get("route").map_or(&[][..], Node::list);
     for route in routes {
         let Some(Segment::Literal(first)) = route.pattern.segments().first() else {
             continue;
         };
         if matches!(&**first, "channels" | "calls") {
-            let row = rows
-                .iter()
-                .find(|row| text(row, "method") == Some(route.pattern.as_str()));
+            let row = row_of(root, route);
             let place = row.and_then(|row| row.get("method")).unwrap_or(root);
             let known = reading
                 .problems
@@ -257,10 +264,10 @@ fn refuse_taken_names(reading: &mut Reading<'_>, routes: &[Arc<Route>]) {
     }
 }
 
-fn scriptr(reading: &mut Reading<'_>, node: &Node, tokens: &[Token]) -> Option<ScriptrOptions> {
+fn scriptr(reading: &mut Reading<'_>, node: &Node) -> Option<ScriptrOptions> {
     let anonymous = text(node, "anonymous").map(Arc::from);
     if let Some(name) = &anonymous
-        && !tokens.iter().any(|token| token.name == *name)
+        && !names_token(reading.root, name)
     {
         reading.problem(
             node.get("anonymous").unwrap_or(node),

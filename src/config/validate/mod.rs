@@ -6,21 +6,24 @@ mod limits;
 mod listen;
 mod overlap;
 mod route;
+mod script;
 mod token;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
 use super::load::Environment;
 use super::node::{Node, Origin, Sources};
 use super::report::{Problem, Problems};
-use super::{Admin, Cluster, Config, Log, LogFormat, Scripts, UrlRule, secret, values};
+use super::{Admin, Cluster, Config, Log, LogFormat, Route, Scripts, UrlRule, secret, values};
 
 /// What every check needs: the texts, the environment, and where to put problems.
 struct Reading<'a> {
     root: &'a Node,
-    sources: &'a Sources,
+    sources: &'a mut Sources,
     environment: &'a Environment,
     problems: &'a mut Problems,
 }
@@ -28,7 +31,7 @@ struct Reading<'a> {
 /// Validates the merged tree, whose shape was checked before. `None` if a part is missing.
 pub fn config(
     root: &Node,
-    sources: &Sources,
+    sources: &mut Sources,
     environment: &Environment,
     problems: &mut Problems,
 ) -> Option<Config> {
@@ -41,13 +44,16 @@ pub fn config(
     let limits = limits::limits(&mut reading);
     let tokens = token::tokens(&mut reading);
     let scripts = scripts(&mut reading);
-    let buses = bus::buses(&mut reading, &tokens);
+    let buses = bus::buses(&mut reading);
     let routes = route::routes(&mut reading, &scripts, &buses, &limits);
-    let listeners = listen::listeners(&mut reading, &tokens, &routes);
+    let listeners = listen::listeners(&mut reading, &routes);
     overlap::check(&mut reading, &buses, &routes);
+    script::check(&mut reading, &scripts, &routes);
+    let admin = admin(&mut reading);
+    listen::refuse_taken_addresses(&mut reading, &admin);
     Some(Config {
         listeners,
-        admin: admin(&mut reading),
+        admin,
         cluster: cluster(&mut reading)?,
         log: log(&mut reading),
         scripts,
@@ -99,6 +105,23 @@ impl Reading<'_> {
             }
         }
     }
+}
+
+/// The rows of `[[key]]`, also those that cannot be used.
+fn rows<'a>(root: &'a Node, key: &str) -> &'a [Node] {
+    root.get(key).map_or(&[][..], Node::list)
+}
+
+/// Whether there is a token row of this name, also if something else in it is wrong.
+fn names_token(root: &Node, name: &str) -> bool {
+    let mut rows = rows(root, "token").iter();
+    rows.any(|row| text(row, "name") == Some(name))
+}
+
+/// The row that a route was read from.
+fn row_of<'a>(root: &'a Node, route: &Route) -> Option<&'a Node> {
+    let mut rows = rows(root, "route").iter();
+    rows.find(|row| text(row, "method") == Some(route.pattern.as_str()))
 }
 
 /// The text under a key.
@@ -223,6 +246,12 @@ fn url_rule(reading: &mut Reading<'_>, node: &Node) -> Option<UrlRule> {
     Some(UrlRule(url))
 }
 
+/// A level, or `module=level`.
+fn is_directive(text: &str) -> bool {
+    let (module, level) = text.split_once('=').unwrap_or(("callway", text));
+    !module.trim().is_empty() && level.trim().parse::<LevelFilter>().is_ok()
+}
+
 fn log(reading: &mut Reading<'_>) -> Log {
     let root = reading.root;
     let node = root.get("log");
@@ -231,11 +260,11 @@ fn log(reading: &mut Reading<'_>) -> Log {
         .unwrap_or("info")
         .to_owned();
     if let Some(place) = node.and_then(|log| log.get("level"))
-        && level
-            .parse::<tracing_subscriber::filter::Targets>()
-            .is_err()
+        && !level.split(',').all(is_directive)
     {
-        reading.problem(place, "levels are error, warn, info, debug and trace");
+        let message = "levels are error, warn, info, debug and trace; per module, write \
+                       \"info,callway::link=debug\"";
+        reading.problem(place, message);
     }
     let format = match node.and_then(|log| text(log, "format")) {
         Some("json") => LogFormat::Json,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Reading, text};
+use super::{Reading, row_of};
 use crate::config::node::Node;
 use crate::config::{Bus, MqttBus, Route, RouteTarget};
 
@@ -88,9 +88,7 @@ fn check_mqtt(reading: &mut Reading<'_>, bus: &Arc<MqttBus>, routes: &[Arc<Route
 }
 
 fn target_place<'a>(root: &'a Node, route: &Route, target: &str, key: &str) -> &'a Node {
-    let rows = root.get("route").map_or(&[][..], Node::list);
-    rows.iter()
-        .find(|row| text(row, "method") == Some(route.pattern.as_str()))
+    row_of(root, route)
         .and_then(|row| row.get(target)?.get(key))
         .unwrap_or(root)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::{Reading, bus::is_topic, count, duration, flag, size, text};
+use super::{Reading, bus::is_topic, count, duration, flag, rows, size, text};
 use crate::config::node::{Node, Origin};
 use crate::config::report::Problem;
 use crate::config::{
@@ -13,6 +13,7 @@ use crate::config::{
 };
 use crate::router::{Pattern, Segment, Template};
 
+const KINDS: [&str; 2] = ["MQTT", "AMQP"];
 const TARGETS: [&str; 5] = ["script", "mqtt", "amqp", "worker", "http"];
 
 pub(super) fn routes(
@@ -25,7 +26,7 @@ pub(super) fn routes(
     let mut routes = Vec::new();
     // Keyed by the pattern without the names of its captures: equal keys take equal names.
     let mut seen: HashMap<String, Origin> = HashMap::new();
-    for row in root.get("route").map_or(&[][..], Node::list) {
+    for row in rows(root, "route") {
         let Some(route) = route(reading, row, scripts, buses, limits) else {
             continue;
         };
@@ -64,6 +65,12 @@ fn route(
             queue,
             "`queue` is the waiting room of `concurrency`; set that too",
         );
+    }
+    if let Some(place) = row
+        .get("max_params")
+        .filter(|_| size(row, "max_params") == Some(0))
+    {
+        reading.problem(place, "`max_params` must be more than 0");
     }
     let route = Route {
         timeout: duration(row, "timeout"),
@@ -192,6 +199,24 @@ fn script(
     Some(RouteTarget::Script { path })
 }
 
+/// Says why a bus is not to be had. One that is there but wrong was refused at its own place.
+fn refuse_bus(reading: &mut Reading<'_>, place: &Node, name: &str, kind: &str) {
+    let bus = reading.root.get("bus").and_then(|table| table.get(name));
+    let Some(bus) = bus else {
+        let message =
+            format!("there is no {kind} bus {name:?}; it would be the table [bus.{name}]");
+        return reading.problem(place, message);
+    };
+    let scheme = text(bus, "url").and_then(|url| url.split_once("://"));
+    let other = scheme.map(|(scheme, _)| scheme.trim_end_matches('s').to_ascii_uppercase());
+    if let Some(other) = other.filter(|other| other != kind && KINDS.contains(&other.as_str())) {
+        reading.problem(
+            place,
+            format!("the bus {name:?} is one of {other}, not of {kind}"),
+        );
+    }
+}
+
 fn mqtt(
     reading: &mut Reading<'_>,
     node: &Node,
@@ -210,10 +235,7 @@ fn mqtt(
         reading.problem(topic_node, "a topic has no wildcard and no empty level");
     }
     let Some(bus) = bus else {
-        reading.problem(
-            place,
-            format!("there is no MQTT bus {name:?}; it would be the table [bus.{name}]"),
-        );
+        refuse_bus(reading, place, name, "MQTT");
         return None;
     };
     let old = bus.protocol == MqttProtocol::V4;
@@ -252,10 +274,7 @@ fn amqp(
         reading.problem(key_node, "a routing key has at most 255 bytes");
     }
     let Some(bus) = bus else {
-        reading.problem(
-            place,
-            format!("there is no AMQP bus {name:?}; it would be the table [bus.{name}]"),
-        );
+        refuse_bus(reading, place, name, "AMQP");
         return None;
     };
     let exchange = text(node, "exchange").unwrap_or_default().to_owned();
