@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{no_new_privs, set_no_new_privs};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -24,8 +24,6 @@ const OWN_SPACE: u64 = 2 << 30;
 /// then bounded by it and by `no_new_privs`; the shipped unit allows `seccomp`.
 pub fn close(memory: u64) -> io::Result<()> {
     let standing = filtered();
-    // No core file and no look into the memory by others of the same user.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     set_no_new_privs(true)?;
     if !no_new_privs()? {
         return Err(io::Error::other("no_new_privs is not to be had"));

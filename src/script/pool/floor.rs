@@ -13,6 +13,8 @@ use crate::script::wire::{Ask, Finished, FromHost, Script, ToHost, Work};
 const AHEAD: usize = 32;
 /// A call that runs longer gets its host for itself: the others are taken back.
 const SLOW: Duration = Duration::from_millis(5);
+/// See [`Patience::fair_share`].
+const STARVED: u32 = 4;
 
 /// A call on its way through the pool.
 pub struct Job {
@@ -76,8 +78,8 @@ pub enum Doom {
     Surplus,
 }
 
-/// How long what is waited for. The interpreter's own clock counts CPU time; these are for scripts
-/// that keep it from looking, and for a machine with too much to do.
+/// How long what is waited for, by the wall clock. The interpreter's own clock counts CPU time;
+/// these are for scripts that keep it from looking.
 pub struct Patience {
     /// A script that ran so long is told to stop,
     pub stop_after: Duration,
@@ -85,6 +87,9 @@ pub struct Patience {
     pub kill_after: Duration,
     /// How long a script may go on after its caller has gone.
     pub abandoned: Duration,
+    /// A script that had less CPU time than this is not to blame: others keep it from running. It
+    /// gets [`STARVED`] times as long.
+    pub fair_share: Duration,
 }
 
 /// A host process as the pool sees it.
@@ -105,6 +110,9 @@ pub struct Host {
     /// How long the running script ran before it asked last.
     spent: Duration,
     recall: Recall,
+    pid: u32,
+    /// The process's CPU time when the running script was first found to be slow.
+    used_before: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,7 +123,7 @@ enum Recall {
 }
 
 impl Host {
-    pub fn new() -> Host {
+    pub fn new(pid: u32) -> Host {
         Host {
             out: Vec::new(),
             wake: Arc::new(Notify::new()),
@@ -127,6 +135,8 @@ impl Host {
             since: Instant::now(),
             spent: Duration::ZERO,
             recall: Recall::No,
+            pid,
+            used_before: None,
         }
     }
 
@@ -152,12 +162,21 @@ impl Host {
         self.spent = Duration::ZERO;
         self.blocked = false;
         self.recall = Recall::No;
+        self.used_before = None;
     }
 
     fn ran(&self) -> Duration {
         match self.blocked {
             true => self.spent,
             false => self.spent + self.since.elapsed(),
+        }
+    }
+
+    /// How much longer than usual its script may take.
+    fn allowance(&self, fair_share: Duration) -> u32 {
+        match (self.used_before, cpu_time(self.pid)) {
+            (Some(before), Some(now)) if now.saturating_sub(before) < fair_share => STARVED,
+            _ => 1,
         }
     }
 
@@ -306,8 +325,8 @@ impl Floor {
                 host.recall = Recall::Done;
                 for id in ids.into_iter().rev() {
                     let at = host.jobs.iter().position(|job| job.work.id == id)?;
-                    self.queue.extend(host.jobs.remove(at));
-                    self.queue.rotate_right(1);
+                    let job = host.jobs.remove(at)?;
+                    self.queue.push_front(job);
                 }
             }
         }
@@ -327,16 +346,21 @@ impl Floor {
                 .is_some_and(|at| at.elapsed() > limits.abandoned);
             let (id, stopped) = (job.work.id, job.stopped);
             if !host.blocked && host.since.elapsed() > SLOW {
+                host.used_before = host.used_before.or_else(|| cpu_time(host.pid));
                 host.recall();
             }
-            if host.ran() > limits.stop_after && !stopped {
+            let ran = match host.ran() {
+                ran if ran > limits.stop_after => ran / host.allowance(limits.fair_share),
+                ran => ran,
+            };
+            if ran > limits.stop_after && !stopped {
                 host.send(&ToHost::Cancel(id));
                 if let Some(job) = host.jobs.front_mut() {
                     job.stopped = true;
                 }
             }
             if host.doom.is_none() {
-                host.doom = match (host.ran() > limits.kill_after, abandoned) {
+                host.doom = match (ran > limits.kill_after, abandoned) {
                     (true, _) => Some(Doom::Time),
                     (false, true) => Some(Doom::Abandoned),
                     (false, false) => None,
@@ -383,4 +407,11 @@ impl Floor {
         }
         self.dispatch();
     }
+}
+
+/// CPU time of a process's first thread, on which scripts run; `None` where the kernel hides it.
+fn cpu_time(pid: u32) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
 }

@@ -33,7 +33,7 @@ impl Pool {
             match launch() {
                 Ok((stream, child)) => {
                     floor.last_host += 1;
-                    let mut host = Host::new();
+                    let mut host = Host::new(child.id().unwrap_or_default());
                     ToHost::Budgets(self.budgets).write(&mut host.out);
                     let task = drive::drive(
                         self.clone(),
