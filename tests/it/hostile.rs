@@ -5,6 +5,7 @@ mod addresses;
 mod frames;
 
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use crate::support::caller::{self, BUSES, Caller, TRANSPORTS};
 use crate::support::{Daemon, Mosquitto, POWERLESS, Rabbit, Setup, TOKEN, Ws};
@@ -101,6 +102,10 @@ async fn hostile_params_get_the_same_verdict_everywhere() {
     for way in TRANSPORTS {
         let mut caller = world.caller(TOKEN, way).await;
         for (method, params, kind) in &cases {
+            // There the reply address stands in the very text that cannot be read.
+            if way == "mqtt4" && serde_json::from_str::<&RawValue>(params).is_err() {
+                continue;
+            }
             let got = caller.call_text(method, params.as_bytes()).await;
             let shown = &params[..params.len().min(40)];
             let got = got.expect_err("a fault is owed");
