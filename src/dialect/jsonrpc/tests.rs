@@ -269,3 +269,21 @@ fn news_carry_the_id_of_the_request_that_they_are_about() {
     talk.conversation.progress(ticket, &news, &mut talk.effects);
     assert!(talk.effects.is_empty(), "after the answer there is no more");
 }
+
+proptest::proptest! {
+    /// No text is too odd: one message leads to one effect at most, bad JSON to a parse error.
+    #[test]
+    fn any_text_is_taken(
+        text in r#"(\[|\{|\]|\}|,|:|"(jsonrpc|2\.0|id|method|params|a|result|error|callway\.cancel)"|1|null|\\u|x){0,24}"#,
+    ) {
+        let mut talk = Talk::new();
+        talk.hear(&text);
+        let is_batch = text.starts_with('[');
+        proptest::prop_assert!(is_batch || talk.effects.len() <= 1, "{:?}", talk.effects);
+        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+        if !is_json {
+            let said = talk.said();
+            proptest::prop_assert_eq!(&said[0]["error"]["data"]["kind"], "parse_error");
+        }
+    }
+}
