@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Daemon, Http, HttpReply, POWERLESS, Service, Setup, TOKEN};
+use crate::support::{Daemon, Http, HttpReply, POWERLESS, Service, Setup, TOKEN, Ws, free_port};
 
 async fn daemon(service: &Service) -> Daemon {
     let at = service.address();
@@ -250,6 +250,63 @@ async fn browsers_may_ask_from_anywhere_or_from_a_list() {
             .header("access-control-expose-headers")
             .unwrap()
             .contains("retry-after")
+    );
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_are_refused_before_anything_else() {
+    let port = free_port();
+    let _daemon = Setup::new()
+        .config(&format!(
+            r#"
+            [[listen]]
+            address = "127.0.0.1:{port}"
+            allowed_origins = ["https://app.example.com"]
+            [[listen.endpoint]]
+            path = "/"
+            dialect = "scriptr"
+            [[listen.endpoint]]
+            path = "/api"
+            dialect = "http"
+            "#
+        ))
+        .start()
+        .await;
+    let strict = Http::new(([127, 0, 0, 1], port).into()).bearer(TOKEN);
+    let from = |origin: &str| strict.clone().header("origin", origin);
+    for origin in [
+        "null",
+        "https://app.example.com.evil.org",
+        "http://app.example.com",
+    ] {
+        let reply = from(origin).post("/api/x", &json!(1)).await;
+        assert_eq!(
+            (reply.status, reply.kind().as_str()),
+            (403, "forbidden"),
+            "{origin}"
+        );
+        assert_eq!(
+            reply.header("access-control-allow-origin"),
+            None,
+            "{origin}"
+        );
+        let url = format!("ws://127.0.0.1:{port}/{TOKEN}");
+        let upgraded = Ws::try_connect(&url, &[("origin", origin)]).await;
+        assert_eq!(upgraded.err(), Some(403), "{origin}");
+    }
+    let ours = from("https://app.example.com")
+        .post("/api/x", &json!(1))
+        .await;
+    assert_eq!(ours.status, 404);
+    assert_eq!(
+        ours.header("access-control-allow-origin"),
+        Some("https://app.example.com")
+    );
+    assert_eq!(ours.header("vary"), Some("origin"));
+    assert_eq!(
+        strict.post("/api/x", &json!(1)).await.status,
+        404,
+        "no browser"
     );
 }
 
