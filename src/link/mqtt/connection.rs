@@ -45,6 +45,8 @@ pub(super) enum Event {
     Connected { max_packet: usize },
     /// A message came in.
     Delivery(Delivery),
+    /// The broker is done with a message of QoS 1 or 2.
+    Acknowledged,
     /// The broker said something else.
     Heard,
     /// Something was sent.

@@ -11,6 +11,7 @@ mod v4;
 mod v5;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -115,6 +116,8 @@ struct Open {
     client: Client,
     /// Of one packet, in bytes, as the broker said.
     max_packet: usize,
+    /// Messages of QoS 1 and 2 that were queued.
+    tracked: AtomicU64,
 }
 
 /// Where the reply to a request must go.
@@ -164,7 +167,8 @@ impl MqttLink {
         }
     }
 
-    /// Queues a message for the broker and, at QoS 1 and 2, waits for its acknowledgement.
+    /// Queues a message for the broker and, at QoS 1 and 2, waits for its acknowledgement; a link
+    /// on which none comes is given up.
     ///
     /// Returns `unavailable` while the link is down, `overloaded` if too much waits to be sent,
     /// `no_responder` if the broker says that nobody has subscribed the topic.
@@ -210,8 +214,7 @@ impl MqttLink {
         let open = self.shared.open.load();
         let open = open.as_deref().ok_or_else(|| self.down())?;
         // A packet that the broker does not take would cost the connection.
-        let size = message.payload.len().saturating_add(HEADROOM);
-        if size > open.max_packet && message.size() > open.max_packet {
+        if message.size() > open.max_packet {
             return Err(Fault::new(
                 Kind::TooLarge,
                 format!(
@@ -220,11 +223,15 @@ impl MqttLink {
                 ),
             ));
         }
-        open.client.publish(message).map_err(|error| match error {
+        let ack = open.client.publish(message).map_err(|error| match error {
             PublishError::Closed => self.down(),
             PublishError::Full => self.full(),
             PublishError::Topic => Fault::new(Kind::InvalidRequest, "not a topic to publish to"),
-        })
+        })?;
+        if ack.is_some() {
+            open.tracked.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(ack)
     }
 
     fn down(&self) -> Fault {

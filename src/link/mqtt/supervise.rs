@@ -21,7 +21,8 @@ const GOOD: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How often the watchdog looks.
 const TICK: Duration = Duration::from_millis(300);
-/// A broker that said nothing for so long, pings included, is given up.
+/// A broker that said nothing for so long, pings included, or acknowledged nothing while it owed
+/// it, is given up.
 const DEAD: Duration = Duration::from_secs(12);
 /// Between tries to subscribe what the broker refused.
 const RESUBSCRIBE: Duration = Duration::from_secs(5);
@@ -79,19 +80,28 @@ fn settings(setup: &Setup, tls: &mut Option<Arc<ClientConfig>>) -> Result<Settin
     })
 }
 
+/// What the pump saw, counted; the watchdog looks whether it still grows.
+#[derive(Default)]
+struct Vital {
+    /// Packets from the broker.
+    heard: AtomicU64,
+    /// Messages of QoS 1 and 2 that the broker is done with.
+    acknowledged: AtomicU64,
+}
+
 /// One connection from its start to its end: why it was lost, or `Ok` if it was told to stop.
 ///
 /// The pump and the guide run side by side in this task. Neither is restarted: when one ends, the
 /// whole connection is given up, so a poll that was cut off half-way can do no harm.
 async fn session(link: &MqttLink, setup: &Setup, settings: &Settings) -> Result<(), String> {
     let (client, connection) = connection::open(settings)?;
-    let heard = AtomicU64::new(0);
+    let vital = Vital::default();
     let (accepted, acceptance) = oneshot::channel();
-    let pump = pump(link, setup, connection, &heard, accepted);
+    let pump = pump(link, setup, connection, &vital, accepted);
     let guide = Guide {
         link,
         setup,
-        heard: &heard,
+        vital: &vital,
         filters: filters(link, setup),
     };
     tokio::select! {
@@ -106,7 +116,7 @@ async fn pump(
     link: &MqttLink,
     setup: &Setup,
     mut connection: Connection,
-    heard: &AtomicU64,
+    vital: &Vital,
     accepted: oneshot::Sender<usize>,
 ) -> String {
     let mut accepted = Some(accepted);
@@ -114,6 +124,9 @@ async fn pump(
         match connection.next().await {
             Ok(Event::Sent) => continue,
             Ok(Event::Delivery(delivery)) => dispatch(link, setup, delivery),
+            Ok(Event::Acknowledged) => {
+                vital.acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
             Ok(Event::Heard) => {}
             Ok(Event::Connected { max_packet }) => {
                 if let Some(accepted) = accepted.take() {
@@ -123,7 +136,7 @@ async fn pump(
             }
             Err(why) => return why,
         }
-        heard.fetch_add(1, Ordering::Relaxed);
+        vital.heard.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -155,7 +168,7 @@ fn filters(link: &MqttLink, setup: &Setup) -> Vec<String> {
 struct Guide<'a> {
     link: &'a MqttLink,
     setup: &'a Setup,
-    heard: &'a AtomicU64,
+    vital: &'a Vital,
     filters: Vec<String>,
 }
 
@@ -167,7 +180,11 @@ impl Guide<'_> {
             () = stop.cancelled() => return Ok(()),
             accepted = acceptance => accepted.map_err(|_| "the connection ended")?,
         };
-        let open = Arc::new(Open { client, max_packet });
+        let open = Arc::new(Open {
+            client,
+            max_packet,
+            tracked: AtomicU64::new(0),
+        });
         let mut refusal = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             refusal = self.subscribe(&open) => refusal?,
@@ -181,7 +198,7 @@ impl Guide<'_> {
                     sleep(FAREWELL * 2).await;
                     return Ok(());
                 }
-                why = self.watch(&open.client, refusal.is_none()) => return Err(why),
+                why = self.watch(&open, refusal.is_none()) => return Err(why),
                 () = sleep(RESUBSCRIBE), if refusal.is_some() => {
                     refusal = self.subscribe(&open).await?;
                 }
@@ -227,29 +244,64 @@ impl Guide<'_> {
 
     /// Ends when the broker is dead. While replies are awaited and nothing comes, it asks the
     /// broker for a sign of life, so that a stalled one is shown within a second.
-    async fn watch(&self, client: &Client, shown_up: bool) -> String {
-        let mut last = self.heard.load(Ordering::Relaxed);
-        let mut since = Instant::now();
+    async fn watch(&self, open: &Open, shown_up: bool) -> String {
+        let Vital {
+            heard,
+            acknowledged,
+        } = self.vital;
+        let mut voice = Pulse::of(heard);
+        let mut acks = Pulse::of(acknowledged);
         let mut asked = false;
         let mut stalled = false;
         loop {
             sleep(TICK).await;
-            let now = self.heard.load(Ordering::Relaxed);
-            if now != last {
-                (last, since, asked) = (now, Instant::now(), false);
+            let owed = open.tracked.load(Ordering::Relaxed) > acks.count;
+            if !acks.beats(acknowledged) && owed && acks.since.elapsed() > DEAD {
+                return "the broker acknowledges nothing".into();
+            }
+            if !owed {
+                acks.since = Instant::now();
+            }
+            if voice.beats(heard) {
+                asked = false;
                 if std::mem::take(&mut stalled) && shown_up {
                     self.show(None);
                 }
-            } else if since.elapsed() > DEAD {
+            } else if voice.since.elapsed() > DEAD {
                 return "the broker does not answer".into();
             } else if asked && !stalled {
                 stalled = true;
                 self.show(Some("the broker does not answer"));
             } else if !asked && self.link.shared.inbox.is_waiting() {
                 // Subscribing again what is subscribed changes nothing and must be answered.
-                client.subscribe(&self.filters[..1]).ok();
+                open.client.subscribe(&self.filters[..1]).ok();
                 asked = true;
             }
         }
+    }
+}
+
+/// A count, and since when it has not grown.
+struct Pulse {
+    count: u64,
+    since: Instant,
+}
+
+impl Pulse {
+    fn of(counter: &AtomicU64) -> Pulse {
+        Pulse {
+            count: counter.load(Ordering::Relaxed),
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether it has grown since the last look.
+    fn beats(&mut self, counter: &AtomicU64) -> bool {
+        let now = Pulse::of(counter);
+        let beats = now.count != self.count;
+        if beats {
+            *self = now;
+        }
+        beats
     }
 }

@@ -125,6 +125,7 @@ pub(super) fn event(raw: RawEvent) -> Event {
         RawEvent::Incoming(Packet::ConnAck(_)) => Event::Connected {
             max_packet: usize::MAX,
         },
+        RawEvent::Incoming(Packet::PubAck(_) | Packet::PubComp(_)) => Event::Acknowledged,
         RawEvent::Incoming(_) => Event::Heard,
         RawEvent::Outgoing(_) => Event::Sent,
     }

@@ -140,6 +140,8 @@ pub(super) fn event(raw: RawEvent) -> Event {
         RawEvent::Incoming(Packet::ConnAck(ack)) => Event::Connected {
             max_packet: max_packet(&ack),
         },
+        RawEvent::Incoming(Packet::PubAck(_) | Packet::PubComp(_)) => Event::Acknowledged,
+        RawEvent::Incoming(Packet::PubRec(ack)) if ack.reason as u8 >= 0x80 => Event::Acknowledged,
         RawEvent::Incoming(_) => Event::Heard,
         RawEvent::Outgoing(_) | RawEvent::Auth(_) => Event::Sent,
     }

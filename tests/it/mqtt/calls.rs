@@ -238,9 +238,8 @@ async fn a_retained_call_is_not_run() {
     // MQTT 3.1.1 cannot ask the broker to keep it for itself.
     crate::eventually!(dropped(&daemon, "retained_call").await == 1.0);
     broker.restart().await;
-    daemon.link_is("five", "down").await;
-    daemon.link_is("five", "up").await;
-    daemon.link_is("four", "up").await;
+    // Too short to be seen from outside, perhaps; the log tells of both.
+    crate::eventually!(daemon.log().matches("link up").count() == 4);
 
     let mut device = Mqtt::connect(broker.port, Version::V5).await;
     device.subscribe("device/#").await;

@@ -251,6 +251,40 @@ async fn a_login_and_tls_are_used() {
     }
 }
 
+#[tokio::test]
+async fn a_broker_that_acknowledges_nothing_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("mqtt://{}", listener.local_addr().unwrap());
+    let visits = Arc::new(AtomicUsize::new(0));
+    let counter = visits.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let mut packet = [0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut packet).await {
+                let answer = match packet[0] {
+                    0x10 => vec![0x20, 3, 0, 0, 0],
+                    0x82 if packet[..length].ends_with(b"field/call/#\x21") => {
+                        vec![0x90, 5, packet[2], packet[3], 0, 1, 1]
+                    }
+                    0x82 => vec![0x90, 4, packet[2], packet[3], 0, 1],
+                    0xc0 => vec![0xd0, 0],
+                    _ => continue,
+                };
+                stream.write_all(&answer).await.unwrap();
+            }
+        }
+    });
+    let daemon = one_bus(&url, "").start().await;
+    daemon.link_is("field", "up").await;
+    let mut caller = daemon.ws().await;
+    let id = caller.request("sure/lamp", json!({})).await;
+    let fault = &caller.response(id).await["error"]["data"];
+    assert_eq!(fault["kind"], "unavailable");
+    assert_eq!(fault["detail"]["reason"], "link_lost");
+    crate::eventually!(visits.load(Ordering::Relaxed) > 1);
+}
+
 /// A broker that says the same nonsense to everyone, and counts who came.
 async fn hostile_broker(nonsense: Vec<u8>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
