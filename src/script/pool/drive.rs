@@ -195,7 +195,7 @@ pub(super) async fn sweep(pool: Arc<Pool>) {
         stop_after: pool.script_time().mul_f64(1.2),
         kill_after: pool.script_time().mul_f64(1.4),
         abandoned: ABANDONED,
-        fair_share: pool.script_time() / 4,
+        fair_share: pool.script_time() / 8,
     };
     loop {
         tokio::select! {

@@ -113,6 +113,14 @@ fn tries() -> usize {
     tries.and_then(|tries| tries.parse().ok()).unwrap_or(5)
 }
 
+/// How many times as long things take because of what else runs on this machine.
+fn crowd() -> f64 {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+    let load: f64 = load.split(' ').next().unwrap().parse().unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    (load / (2 * cores) as f64).max(1.0)
+}
+
 async fn daemon() -> Daemon {
     let mut setup = Setup::new()
         .config(ROUTES)
@@ -140,9 +148,10 @@ async fn no_attack_outlives_its_budget_nor_stops_others() {
         ends
     };
     let (ends, waits) = tokio::join!(attack, bystander(&daemon, &done));
+    let allowed = (LIMIT * 3 / 2).mul_f64(crowd()) + SLACK;
     let late: Vec<_> = ends
         .iter()
-        .filter(|(_, kind, took)| *took > LIMIT * 3 / 2 + SLACK || kind != "script_limit")
+        .filter(|(_, kind, took)| *took > allowed || kind != "script_limit")
         .collect();
     assert!(late.is_empty(), "of {}: {late:?}", ends.len());
     // The others had every second core at times; they were served all along.
@@ -150,7 +159,10 @@ async fn no_attack_outlives_its_budget_nor_stops_others() {
     waits.sort();
     assert!(waits.len() > 20, "only {} other calls", waits.len());
     let median = waits[waits.len() / 2];
-    assert!(median < LIMIT, "others waited {median:?} in the median");
+    assert!(
+        median < LIMIT.mul_f64(crowd()),
+        "others waited {median:?} in the median"
+    );
 }
 
 async fn attack(daemon: &Daemon, name: &'static str) -> (&'static str, String, Duration) {
