@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use crate::auth::{digest, new_secret};
-use crate::router::Pattern;
+use crate::router::{Pattern, check_segment};
 
 use super::{SOFTWARE, USAGE};
 
@@ -32,11 +32,17 @@ struct CreateArgs {
     /// A pattern of methods that it may answer as a worker; repeatable
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     serve: Vec<String>,
+    /// A pattern of channels that it may publish to; repeatable
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    publish: Vec<String>,
+    /// A pattern of channels that it may subscribe to; repeatable
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    subscribe: Vec<String>,
     /// Let it use the administration interface
     #[arg(long)]
     admin: bool,
     /// Print the [[token]] row to paste into the configuration; nothing is stored
-    #[arg(long, required = true)]
+    #[arg(long)]
     row: bool,
     /// Print token and row as one JSON object
     #[arg(long)]
@@ -47,12 +53,14 @@ impl TokenArgs {
     /// Makes the token.
     pub fn run(self) -> ExitCode {
         let TokenCommand::Create(args) = self.command;
-        if args.name.is_empty()
-            || args.name.contains(['/', '+', '#', '{', '}'])
-            || args.name.contains(char::is_control)
-        {
+        if let Err(why) = check_segment(&args.name) {
+            eprintln!("callway: the token's name: {why}");
+            return ExitCode::from(USAGE);
+        }
+        if !args.row {
             eprintln!(
-                "callway: a token's name is one segment: without / + # {{ }} and control characters"
+                "callway: this version stores no tokens; --row prints the row to paste into the \
+                 configuration"
             );
             return ExitCode::from(USAGE);
         }
@@ -84,7 +92,12 @@ impl CreateArgs {
             "[[token]]\nname = {}\nsha256 = \"{sha256}\"\n",
             serde_json::json!(self.name)
         );
-        for (verb, patterns) in [("call", &self.call), ("serve", &self.serve)] {
+        for (verb, patterns) in [
+            ("call", &self.call),
+            ("serve", &self.serve),
+            ("publish", &self.publish),
+            ("subscribe", &self.subscribe),
+        ] {
             if !patterns.is_empty() {
                 // Writing to a String cannot fail.
                 writeln!(row, "{verb} = {}", serde_json::json!(patterns)).unwrap_or_default();
@@ -114,6 +127,8 @@ mod tests {
             name: "quo\"te".into(),
             call: vec!["a/{x}".into(), "log/{caller}".into()],
             serve: Vec::new(),
+            publish: vec!["telemetry/{caller}".into()],
+            subscribe: Vec::new(),
             admin: true,
             row: true,
             json: false,

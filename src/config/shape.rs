@@ -130,7 +130,10 @@ fn unknown(name: &str, keys: &[Key]) -> String {
 
 fn check_value(name: &str, node: &Node, shape: Shape, problems: &mut Problems) {
     let wrong = |wanted: &str| {
-        let found = describe(&node.value);
+        let found = match shape {
+            Shape::Secret => "a value of another type".into(),
+            _ => describe(&node.value),
+        };
         Problem::new(
             node.origin.clone(),
             format!("`{name}` must be {wanted}, not {found}"),

@@ -235,6 +235,15 @@ fn old_mqtt_speaks_json_rpc_only() {
 fn no_secret_shows_itself() {
     let config = accepted("[bus.b]\nurl = \"amqp://user:hunter2@h\"\n");
     assert!(!format!("{config:?}").contains("hunter2"));
+    let errors = parse(
+        "[bus.b]\nurl = \"amqp://h\"\npassword = 70417\n",
+        Path::new("."),
+    );
+    let shown = errors.unwrap_err().render(false);
+    assert!(
+        shown.contains("must be a string") && !shown.contains("70417"),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod amqp;
 mod architecture;
 mod brokers;
 mod client;
+mod commands;
 mod demo;
 mod foreign;
 mod hostile;
