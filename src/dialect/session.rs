@@ -86,7 +86,6 @@ pub struct Request {
 #[allow(missing_docs)] // each name says it
 #[repr(u16)]
 pub enum CloseCode {
-    Done = 1000,
     Drain = 1001,
     Protocol = 1002,
     BadText = 1007,

@@ -12,5 +12,3 @@ mod tests;
 mod write;
 
 pub use self::conversation::Conversation;
-pub use self::read::{Asked, Incoming, read};
-pub use self::write::{failure, notification, request, success};

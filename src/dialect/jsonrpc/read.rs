@@ -12,7 +12,7 @@ use crate::call::{Fault, Kind, parse_duration, scan};
 
 /// One message.
 #[derive(Debug)]
-pub enum Incoming<'a> {
+pub(super) enum Incoming<'a> {
     /// A request, or a notification if it has no id.
     Asked(Asked<'a>),
     /// A result for a request of ours.
@@ -25,19 +25,19 @@ pub enum Incoming<'a> {
 
 /// A request or a notification.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub(super) struct Asked<'a> {
     /// A string, a number or `null`; none in a notification.
-    pub id: Option<&'a RawValue>,
+    pub(super) id: Option<&'a RawValue>,
     /// The method.
-    pub method: Cow<'a, str>,
+    pub(super) method: Cow<'a, str>,
     /// An object or an array.
-    pub params: Option<&'a RawValue>,
+    pub(super) params: Option<&'a RawValue>,
     /// How long the client waits.
-    pub timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
 }
 
 /// Reads a message that is not a batch. `max_depth` bounds what is no call, and ids.
-pub fn read(text: &[u8], max_depth: usize) -> Incoming<'_> {
+pub(super) fn read(text: &[u8], max_depth: usize) -> Incoming<'_> {
     let members = match serde_json::from_slice::<Members>(text) {
         Ok(members) => members,
         Err(_) => return Incoming::Refused(None, no_message(text, max_depth)),

@@ -9,7 +9,7 @@ use crate::call::{Fault, Form, Payload};
 const HEAD: &str = r#"{"jsonrpc":"2.0","#;
 
 /// A response with a result. `id` is JSON text.
-pub fn success(id: &str, result: &Payload) -> String {
+pub(super) fn success(id: &str, result: &Payload) -> String {
     let result = result.as_json();
     let mut text = String::with_capacity(HEAD.len() + id.len() + result.len() + 24);
     text.push_str(HEAD);
@@ -22,7 +22,7 @@ pub fn success(id: &str, result: &Payload) -> String {
 }
 
 /// A response with an error object: `{"code","message","data":{"kind","call_id",…}}`.
-pub fn failure(id: &str, fault: &Fault) -> String {
+pub(super) fn failure(id: &str, fault: &Fault) -> String {
     let mut data = Map::new();
     data.insert("kind".into(), fault.kind.as_str().into());
     fault.add_hints(&mut data, "detail");
@@ -36,7 +36,12 @@ pub fn failure(id: &str, fault: &Fault) -> String {
 
 /// A request. `id` is JSON text; `extra` is what callway adds, as JSON members with a leading
 /// comma.
-pub fn request(id: &str, method: &str, params: &Payload, extra: std::fmt::Arguments) -> String {
+pub(super) fn request(
+    id: &str,
+    method: &str,
+    params: &Payload,
+    extra: std::fmt::Arguments,
+) -> String {
     let mut text = String::with_capacity(HEAD.len() + params.len() + method.len() + 160);
     text.push_str(HEAD);
     text.push_str(r#""id":"#);
@@ -52,7 +57,7 @@ pub fn request(id: &str, method: &str, params: &Payload, extra: std::fmt::Argume
 }
 
 /// A notification; `params` is JSON text.
-pub fn notification(method: &str, params: &str) -> String {
+pub(super) fn notification(method: &str, params: &str) -> String {
     format!(r#"{HEAD}"method":"{method}","params":{params}}}"#)
 }
 
