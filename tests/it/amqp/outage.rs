@@ -8,7 +8,7 @@ use lapin::ExchangeKind;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 
 use super::bridge::{Bridge, CALLS, bus, reason, route};
-use super::service::{Service, echo, silent};
+use super::service::{Service, answer, echo, silent};
 use crate::support::{Amqp, Rabbit, TOKEN};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -134,4 +134,37 @@ async fn a_queue_that_differs_stops_calls_in_alone() {
         .queue_delete(CALLS.into(), QueueDeleteOptions::default());
     deleted.await.unwrap();
     bridge.link_is(LinkState::Up).await;
+}
+
+#[tokio::test]
+async fn a_drain_answers_what_came_in_and_takes_no_more() {
+    let rabbit = Rabbit::shared().await;
+    let bridge = Bridge::start(bus(&rabbit), vec![route("a", "", "service")]).await;
+    let mut service = Service::start(&rabbit.url(), "service", silent).await;
+    let mut client = Amqp::connect(&rabbit.url()).await;
+    let responder = Amqp::connect(&rabbit.url()).await;
+    let answered = client.call(CALLS, "a", TOKEN, b"[1]");
+    let drained = async {
+        let request = service.next().await;
+        bridge.context.drain.cancel();
+        bridge.context.tasks.close();
+        answer(&responder.channel, &request, "", "[2]").await;
+    };
+    let (reply, ()) = tokio::join!(answered, drained);
+    assert_eq!(reply.status.as_deref(), Some("ok"));
+    let ended = tokio::time::timeout(Duration::from_secs(5), bridge.context.tasks.wait());
+    ended.await.expect("something still runs");
+
+    // Left for whoever comes next.
+    client.publish("", CALLS, b"{}", Default::default()).await;
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..Default::default()
+    };
+    crate::eventually!({
+        let queue = client
+            .channel
+            .queue_declare(CALLS.into(), passive, Default::default());
+        queue.await.unwrap().message_count() == 1
+    });
 }
