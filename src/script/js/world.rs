@@ -157,7 +157,12 @@ fn settle<'js>(
 fn failed(session: &Session, error: &CaughtError) -> End {
     let problem = problem(error);
     // A string longer than the engine can hold is one that memory cannot hold either.
-    let words = ["out of memory", "invalid string length", "string too long"];
+    let words = [
+        "out of memory",
+        "invalid string length",
+        "string too long",
+        "BigInt is too large",
+    ];
     if words.iter().any(|words| problem.message.contains(words)) {
         return session.out_of_memory();
     }
