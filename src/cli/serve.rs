@@ -215,7 +215,7 @@ impl Message<'_> {
 struct Session<'a> {
     worker: &'a Worker,
     socket: Socket,
-    runs: JoinSet<Result<Payload, Failed>>,
+    runs: JoinSet<Option<Result<Payload, Failed>>>,
     /// By the id of the request, as it is written.
     running: HashMap<String, AbortHandle>,
     requests: HashMap<Id, String>,
@@ -300,7 +300,7 @@ impl Session<'_> {
 
     async fn answer(
         &mut self,
-        ended: Result<(Id, Result<Payload, Failed>), tokio::task::JoinError>,
+        ended: Result<(Id, Option<Result<Payload, Failed>>), tokio::task::JoinError>,
     ) -> Result<(), Fault> {
         let run = match &ended {
             Ok((run, _)) => *run,
@@ -311,12 +311,14 @@ impl Session<'_> {
         };
         self.running.remove(&id);
         match ended {
-            Ok((_, Ok(result))) => self.respond(&id, "result", &result.as_json()).await,
-            Ok((_, Err(failed))) => {
+            Ok((_, Some(Ok(result)))) => self.respond(&id, "result", &result.as_json()).await,
+            Ok((_, Some(Err(failed)))) => {
                 let data = json!({ "exit_status": failed.status });
                 let error = json!({ "code": FAILED, "message": failed.message, "data": data });
                 self.respond(&id, "error", &error.to_string()).await
             }
+            // callway has answered `timeout` itself.
+            Ok((_, None)) => Ok(()),
             Err(error) if error.is_cancelled() => Ok(()),
             Err(_panic) => {
                 let error = json!({ "code": Kind::Internal.jsonrpc_code(), "message": "a defect of callway serve" });

@@ -37,8 +37,8 @@ fn mask_value(line: &str) -> String {
 /// RFC 3986 §3.2.1: what stands between `:` and `@` before the host.
 fn mask_urls(line: &str) -> String {
     let mut masked = line.to_owned();
-    for (scheme, _) in line.match_indices("://") {
-        let start = scheme + 3;
+    for (scheme, _) in line.match_indices("//") {
+        let start = scheme + 2;
         let rest = &line[start..];
         let end = rest.find(['"', '\'', ' ', '\n']).unwrap_or(rest.len());
         // The last `@`: a password may hold one, and even a `/`, although it should not.
