@@ -154,6 +154,16 @@ pub enum Bus {
     Amqp(Arc<AmqpBus>),
 }
 
+impl Bus {
+    /// What routes call it.
+    pub fn name(&self) -> &str {
+        match self {
+            Bus::Mqtt(bus) => &bus.common.name,
+            Bus::Amqp(bus) => &bus.common.name,
+        }
+    }
+}
+
 /// What both kinds of bus have.
 #[derive(Clone, Debug)]
 pub struct BusCommon {

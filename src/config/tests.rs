@@ -3,6 +3,7 @@
 mod defaults;
 mod layers;
 mod mutations;
+mod overlaps;
 mod reference;
 mod scripts;
 
@@ -24,7 +25,6 @@ fn accepted(text: &str) -> Config {
 /// Each text has one mistake; the message must name its line and column, and hold these words.
 #[test]
 fn each_mistake_is_named_with_its_place() {
-    let bus = "[bus.field]\nurl = \"mqtt://h\"\n";
     let cases: &[(&str, &str, &str)] = &[
         (
             "[limits]\ntimout = \"5s\"\n",
@@ -177,13 +177,6 @@ fn each_mistake_is_named_with_its_place() {
             "{text}\nwanted {place} {words:?}, found {found:#?}"
         );
     }
-    let found = problems(&format!(
-        "{bus}[[route]]\nmethod = \"a/{{x...}}\"\nmqtt = {{ bus = \"field\", topic = \"callway/call/{{x}}\" }}\n"
-    ));
-    assert!(
-        found.iter().any(|line| line.contains("leads back")),
-        "{found:#?}"
-    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::pattern::{Captures, Pattern};
+use super::pattern::{Captures, Pattern, Segment};
 use crate::call::{Fault, Kind};
 
 /// Everything but the unreserved characters of RFC 3986 §2.3.
@@ -98,7 +98,7 @@ impl Template {
         Ok(())
     }
 
-    /// The text with `wildcard` in place of every capture: how a topic is subscribed or compared.
+    /// The text with `wildcard` in place of every capture.
     pub fn with_wildcard(&self, wildcard: &str) -> String {
         self.parts
             .iter()
@@ -107,6 +107,33 @@ impl Template {
                 Part::Capture(_) => wildcard,
             })
             .collect()
+    }
+
+    /// The MQTT topic filter, or the like with another separator, that takes in whatever may come
+    /// of it: `+` where a capture of one segment stands, `#` from one of several segments on.
+    pub fn filter(&self, pattern: &Pattern, separator: char) -> String {
+        let is_rest = |capture: &str| {
+            let last = pattern.segments().last();
+            matches!(last, Some(Segment::Rest(name)) if **name == *capture)
+        };
+        let mut marked = String::new();
+        for part in &self.parts {
+            marked.push_str(match part {
+                Part::Literal(text) => text,
+                Part::Capture(name) if is_rest(name) => "#",
+                Part::Capture(_) => "+",
+            });
+        }
+        // A wildcard fills its whole level.
+        let mut levels = Vec::new();
+        for level in marked.split(separator) {
+            if level.contains('#') {
+                levels.push("#");
+                break;
+            }
+            levels.push(if level.contains('+') { "+" } else { level });
+        }
+        levels.join(&separator.to_string())
     }
 
     /// Puts the captured texts in. `invalid_request` if one may not stand in that place.
@@ -201,6 +228,18 @@ mod tests {
             expand("http://h/{x}", "m/a b/c?d#e%2f", Place::Url).as_deref(),
             Ok("http://h/a%20b/c%3Fd%23e%252f")
         );
+    }
+
+    #[test]
+    fn a_filter_takes_in_whatever_may_come_of_it() {
+        let pattern = Pattern::parse("pumps/{pump}/{path...}").unwrap();
+        let filter = |text, separator| Template::parse(text).unwrap().filter(&pattern, separator);
+        assert_eq!(filter("p/{pump}/rpc", '/'), "p/+/rpc");
+        assert_eq!(filter("p/no-{pump}/rpc", '/'), "p/+/rpc");
+        assert_eq!(filter("p/{path}", '/'), "p/#");
+        assert_eq!(filter("p/{path}/rpc", '/'), "p/#");
+        assert_eq!(filter("p.{pump}.{path}.x", '.'), "p.+.#");
+        assert_eq!(filter("p/x", '/'), "p/x");
     }
 
     #[test]

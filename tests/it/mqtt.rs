@@ -39,10 +39,6 @@ fn setup(broker: &Mosquitto) -> Setup {
         mqtt = {{ bus = "four", topic = "device/{{name}}" }}
         timeout = "5s"
         [[route]]
-        method = "raw/{{path...}}"
-        mqtt = {{ bus = "five", topic = "{{path}}" }}
-        timeout = "5s"
-        [[route]]
         method = "hasty/{{name}}"
         mqtt = {{ bus = "five", topic = "device/{{name}}" }}
         timeout = "300ms"

@@ -1,50 +1,52 @@
-//! Addresses that must not meet: where replies go and where calls come from or go to.
+//! Addresses that must not meet: where replies go and where calls come from or go to. Two buses
+//! may lead to one broker, so what counts is the broker.
 
 use std::sync::Arc;
 
+use percent_encoding::percent_decode_str;
+
 use super::{Reading, row_of};
 use crate::config::node::Node;
-use crate::config::{Bus, MqttBus, Route, RouteTarget};
+use crate::config::{AmqpBus, Bus, MqttBus, Route, RouteTarget};
 
 /// The topics below which replies to callway's own calls arrive.
 const INBOX: &str = "callway/inbox/#";
+const LOOP: &str = "this leads back into callway's own calls on the same broker";
 
 pub(super) fn check(reading: &mut Reading<'_>, buses: &[Bus], routes: &[Arc<Route>]) {
-    for bus in buses {
+    for (index, bus) in buses.iter().enumerate() {
+        let mut others = buses[..index].iter();
+        if let Some(other) = others.find(|other| take_the_same_calls(bus, other)) {
+            let message = format!(
+                "bus {} takes the same calls from the same broker, so each would run twice; give \
+                 one of them other `calls`, or \"\" for none",
+                other.name()
+            );
+            reading.problem(bus_place(reading.root, bus, "calls"), message);
+        }
         match bus {
-            Bus::Mqtt(bus) => check_mqtt(reading, bus, routes),
-            Bus::Amqp(bus) => {
-                for route in routes {
-                    let RouteTarget::Amqp {
-                        bus: name,
-                        exchange,
-                        routing_key,
-                        ..
-                    } = &route.target
-                    else {
-                        continue;
-                    };
-                    let own = *name == bus.common.name
-                        && bus.calls.as_deref().is_some_and(|calls| {
-                            (exchange.is_empty() && routing_key.as_str() == calls)
-                                || (exchange == "callway"
-                                    && routing_key.as_str().starts_with("call."))
-                        });
-                    if own {
-                        let place = target_place(reading.root, route, "amqp", "routing_key");
-                        reading.problem(place, LOOP);
-                    }
-                }
-            }
+            Bus::Mqtt(mqtt) => check_mqtt(reading, bus, mqtt, buses, routes),
+            Bus::Amqp(amqp) => check_amqp(reading, amqp, buses, routes),
         }
     }
 }
 
-const LOOP: &str = "this leads back into callway's own calls on the same bus";
-
-fn check_mqtt(reading: &mut Reading<'_>, bus: &Arc<MqttBus>, routes: &[Arc<Route>]) {
+fn check_mqtt(
+    reading: &mut Reading<'_>,
+    bus: &Bus,
+    mqtt: &MqttBus,
+    buses: &[Bus],
+    routes: &[Arc<Route>],
+) {
     let root = reading.root;
-    let calls = bus.calls.as_ref().map(|calls| format!("{calls}/#"));
+    let calls = mqtt.calls.as_ref().map(|calls| format!("{calls}/#"));
+    if calls
+        .as_ref()
+        .is_some_and(|calls| overlap(calls, INBOX, '/'))
+    {
+        let message = format!("this takes in {INBOX}, the inbox of callway's own calls");
+        reading.problem(bus_place(root, bus, "calls"), message);
+    }
     let mut taken = vec![(INBOX.to_owned(), "the inbox of callway's own calls")];
     taken.extend(calls.clone().map(|filter| (filter, "the topics of calls")));
     for route in routes {
@@ -54,30 +56,37 @@ fn check_mqtt(reading: &mut Reading<'_>, bus: &Arc<MqttBus>, routes: &[Arc<Route
         else {
             continue;
         };
-        if *name != bus.common.name {
+        let through = buses.iter().find(|bus| bus.name() == &**name);
+        let Some(Bus::Mqtt(through)) = through else {
+            continue;
+        };
+        if !same_mqtt(through, mqtt) {
             continue;
         }
-        let filter = topic.with_wildcard("+");
+        let filter = topic.filter(&route.pattern, '/');
         let place = target_place(root, route, "mqtt", "topic");
-        if calls.as_ref().is_some_and(|calls| overlap(calls, &filter)) {
+        if calls
+            .as_ref()
+            .is_some_and(|calls| overlap(calls, &filter, '/'))
+        {
             reading.problem(place, LOOP);
         }
-        if overlap(INBOX, &filter) {
-            reading.problem(place, "this topic is part of callway's inbox");
+        if *name == mqtt.common.name && overlap(INBOX, &filter, '/') {
+            reading.problem(
+                place,
+                "this may lead into callway's inbox, where replies arrive",
+            );
         }
         taken.push((filter, "the topic of a route"));
     }
-    let place = root
-        .get("bus")
-        .and_then(|table| table.get(&bus.common.name));
-    let list = place.and_then(|bus| bus.get("reply_topics"));
-    for filter in &bus.reply_topics {
+    let place = bus_place(root, bus, "");
+    let list = place.get("reply_topics");
+    for filter in &mqtt.reply_topics {
         let node = list
             .and_then(|list| list.list().iter().find(|node| node.text() == Some(filter)))
-            .or(place)
-            .unwrap_or(root);
+            .unwrap_or(place);
         for (other, what) in &taken {
-            if overlap(filter, other) {
+            if overlap(filter, other, '/') {
                 reading.problem(
                     node,
                     format!("replies to {filter} could reach {other}, {what}"),
@@ -87,15 +96,94 @@ fn check_mqtt(reading: &mut Reading<'_>, bus: &Arc<MqttBus>, routes: &[Arc<Route
     }
 }
 
+fn check_amqp(reading: &mut Reading<'_>, amqp: &AmqpBus, buses: &[Bus], routes: &[Arc<Route>]) {
+    let Some(calls) = &amqp.calls else { return };
+    for route in routes {
+        let RouteTarget::Amqp {
+            bus: name,
+            exchange,
+            routing_key,
+            ..
+        } = &route.target
+        else {
+            continue;
+        };
+        let through = buses.iter().find(|bus| bus.name() == &**name);
+        let Some(Bus::Amqp(through)) = through else {
+            continue;
+        };
+        let key = routing_key.filter(&route.pattern, '.');
+        let leads_back = match exchange.as_str() {
+            "" => overlap(&key, calls, '.'),
+            "callway" => overlap(&key, "call.#", '.'),
+            _ => false,
+        };
+        if leads_back && same_amqp(through, amqp) {
+            let place = target_place(reading.root, route, "amqp", "routing_key");
+            reading.problem(place, LOOP);
+        }
+    }
+}
+
+/// Whether some call would reach callway over both buses.
+fn take_the_same_calls(one: &Bus, other: &Bus) -> bool {
+    match (one, other) {
+        (Bus::Mqtt(one), Bus::Mqtt(other)) => match (&one.calls, &other.calls) {
+            (Some(a), Some(b)) => {
+                same_mqtt(one, other) && overlap(&format!("{a}/#"), &format!("{b}/#"), '/')
+            }
+            _ => false,
+        },
+        // Each queue gets all that is published to the exchange `callway`.
+        (Bus::Amqp(one), Bus::Amqp(other)) => {
+            same_amqp(one, other) && one.calls.is_some() && other.calls.is_some()
+        }
+        _ => false,
+    }
+}
+
+fn same_mqtt(one: &MqttBus, other: &MqttBus) -> bool {
+    one.host.eq_ignore_ascii_case(&other.host) && one.port == other.port
+}
+
+/// The same virtual host.
+fn same_amqp(one: &AmqpBus, other: &AmqpBus) -> bool {
+    let port = |bus: &AmqpBus| {
+        let usual = if bus.url.scheme() == "amqps" {
+            5671
+        } else {
+            5672
+        };
+        bus.url.port().unwrap_or(usual)
+    };
+    // Without a path it is the virtual host "/", which otherwise is written %2f.
+    let vhost = |bus: &AmqpBus| match bus.url.path().trim_start_matches('/') {
+        "" => "/".to_owned(),
+        path => percent_decode_str(path).decode_utf8_lossy().into_owned(),
+    };
+    let host = |bus: &AmqpBus| bus.url.host_str().map(str::to_ascii_lowercase);
+    host(one) == host(other) && port(one) == port(other) && vhost(one) == vhost(other)
+}
+
+/// A key of the table that a bus was read from, else the table.
+fn bus_place<'a>(root: &'a Node, bus: &Bus, key: &str) -> &'a Node {
+    let table = root.get("bus").and_then(|table| table.get(bus.name()));
+    table
+        .and_then(|table| table.get(key))
+        .or(table)
+        .unwrap_or(root)
+}
+
 fn target_place<'a>(root: &'a Node, route: &Route, target: &str, key: &str) -> &'a Node {
     row_of(root, route)
         .and_then(|row| row.get(target)?.get(key))
         .unwrap_or(root)
 }
 
-/// Whether some topic is taken by both filters (MQTT 5, section 4.7).
-fn overlap(one: &str, other: &str) -> bool {
-    let (mut one, mut other) = (one.split('/'), other.split('/'));
+/// Whether some topic is taken by both filters (MQTT 5, section 4.7); with `.` as the separator,
+/// whether some routing key is.
+fn overlap(one: &str, other: &str, separator: char) -> bool {
+    let (mut one, mut other) = (one.split(separator), other.split(separator));
     loop {
         match (one.next(), other.next()) {
             (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
@@ -111,6 +199,7 @@ mod tests {
 
     #[test]
     fn filters_overlap_where_one_topic_fits_both() {
+        let overlap = |one, other| overlap(one, other, '/');
         assert!(overlap("a/#", "a"));
         assert!(overlap("a/+/c", "a/b/+"));
         assert!(overlap("#", "x/y"));

@@ -1,0 +1,101 @@
+//! Addresses that must not meet are refused when the configuration is read.
+
+use super::problems;
+
+const MQTT: &str = r#"
+[bus.field]
+url = "mqtt://broker"
+calls = "field/call"
+"#;
+const AMQP: &str = r#"
+[bus.office]
+url = "amqp://broker/%2f"
+"#;
+
+/// What is said of these lines, if it is one thing.
+fn problem(text: &str) -> Option<String> {
+    let found = problems(text);
+    assert!(found.len() < 2, "{text}\n{found:#?}");
+    found.into_iter().next()
+}
+
+fn mqtt_route(topic: &str) -> Option<String> {
+    let topic = format!(r#"{{ bus = "field", topic = "{topic}" }}"#);
+    let route = format!("[[route]]\nmethod = \"a/{{x}}/{{y...}}\"\nmqtt = {topic}\n");
+    problem(&format!("{MQTT}{route}"))
+}
+
+fn amqp_route(exchange: &str, key: &str) -> Option<String> {
+    let to = format!(r#"{{ bus = "office", exchange = "{exchange}", routing_key = "{key}" }}"#);
+    let route = format!("[[route]]\nmethod = \"a/{{x}}/{{y...}}\"\namqp = {to}\n");
+    problem(&format!("{AMQP}{route}"))
+}
+
+#[track_caller]
+fn refused(problem: Option<String>, words: &str) {
+    assert!(
+        problem.as_ref().is_some_and(|text| text.contains(words)),
+        "{problem:?}"
+    );
+}
+
+#[test]
+fn a_route_does_not_lead_into_the_calls() {
+    refused(mqtt_route("field/call/{x}"), "leads back");
+    refused(mqtt_route("field/{x}/{y}"), "leads back");
+    // A capture of several segments fills several levels.
+    refused(mqtt_route("field/{y}"), "leads back");
+    refused(mqtt_route("field/c-{x}/z"), "leads back");
+    refused(mqtt_route("callway/inbox/{y}"), "inbox");
+    // The topic of envelopes is one of theirs.
+    refused(mqtt_route("field/{x}"), "leads back");
+    assert_eq!(mqtt_route("field/rpc/{y}"), None);
+    assert_eq!(mqtt_route("devices/{y}"), None);
+
+    refused(amqp_route("", "callway.calls"), "leads back");
+    refused(amqp_route("", "callway.{x}"), "leads back");
+    refused(amqp_route("callway", "call.{x}"), "leads back");
+    refused(amqp_route("callway", "{x}.a"), "leads back");
+    assert_eq!(amqp_route("", "billing.{x}"), None);
+    assert_eq!(amqp_route("callway", "event.{x}"), None);
+}
+
+#[test]
+fn the_calls_do_not_take_in_the_inbox() {
+    let bus = "[bus.a]\nurl = \"mqtt://broker\"\ncalls = \"callway\"\nreply_topics = []\n";
+    refused(problem(bus), "inbox");
+}
+
+#[test]
+fn two_buses_do_not_take_the_same_calls() {
+    let mqtt = |url: &str, calls: &str| {
+        problem(&format!(
+            "{MQTT}[bus.other]\nurl = \"{url}\"\nprotocol = 4\ncalls = \"{calls}\"\n"
+        ))
+    };
+    refused(mqtt("mqtt://me@BROKER:1883", "field/call"), "bus field");
+    refused(mqtt("mqtt://broker", "field/call/low"), "run twice");
+    assert_eq!(mqtt("mqtt://broker", "other/call"), None);
+    assert_eq!(mqtt("mqtt://broker", ""), None);
+    assert_eq!(mqtt("mqtt://broker:1884", "field/call"), None);
+
+    let amqp = |url: &str, calls: &str| {
+        problem(&format!(
+            "{AMQP}[bus.other]\nurl = \"{url}\"\ncalls = \"{calls}\"\n"
+        ))
+    };
+    // Whatever the queue is called, it is bound to the same exchange.
+    refused(amqp("amqp://me@broker:5672", "more.calls"), "run twice");
+    assert_eq!(amqp("amqp://broker/%2f", ""), None);
+    assert_eq!(amqp("amqp://broker/other", "callway.calls"), None);
+}
+
+#[test]
+fn a_route_through_another_bus_of_the_same_broker_counts_too() {
+    let found = problem(&format!(
+        "{MQTT}[bus.other]\nurl = \"mqtt://broker\"\ncalls = \"\"\n\
+         [[route]]\nmethod = \"a/{{x}}\"\n\
+         mqtt = {{ bus = \"other\", topic = \"field/call/{{x}}\" }}\n"
+    ));
+    refused(found, "leads back");
+}
