@@ -46,7 +46,7 @@ impl Stray {
 }
 
 impl Inbox {
-    /// Below `prefix`, which nobody else uses, for about `capacity` requests at once.
+    /// Below `prefix`, for about `capacity` requests at once.
     pub(super) fn new(prefix: String, capacity: usize) -> Inbox {
         Inbox {
             address: format!("{prefix}/{}", Correlation::random()),
@@ -55,13 +55,9 @@ impl Inbox {
         }
     }
 
-    /// What is subscribed.
-    pub(super) fn filter(&self) -> String {
-        format!("{}/+", self.prefix)
-    }
-
-    /// The topic that replies are sent to. It changes with every start, so that nobody who saw it
-    /// earlier knows it.
+    /// The topic that replies are sent to, and all that is subscribed below the prefix: what is for
+    /// another link of this callway to the same broker never comes here. It changes with every
+    /// start, so that nobody who saw it earlier knows it.
     pub(super) fn address(&self) -> &str {
         &self.address
     }

@@ -157,7 +157,7 @@ fn dispatch(link: &MqttLink, setup: &Setup, delivery: Delivery) {
 
 /// The inbox first, then the call topics.
 fn filters(link: &MqttLink, setup: &Setup) -> Vec<String> {
-    let mut filters = vec![link.shared.inbox.filter()];
+    let mut filters = vec![link.shared.inbox.address().to_owned()];
     if let (Some(_), Some(prefix)) = (&setup.calls, &setup.bus.calls) {
         filters.push(format!("{prefix}/#"));
     }
