@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,9 +26,7 @@ const SCRIPTS: [(&str, &str); 3] = [
         include_str!("../../config/examples/demo/scripts/demo/report.js"),
     ),
 ];
-/// What stands in the example for what each demonstration has of its own.
-const LISTEN: &str = "127.0.0.1:8080";
-const ADMIN: &str = "127.0.0.1:9464";
+/// What stands in the example for the hash of the token that each demonstration has of its own.
 const DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Runs a demonstration until Ctrl-C ends it.
@@ -43,9 +41,9 @@ pub fn run() -> ExitCode {
     };
     // Nothing but its own files: no variable of another callway may change it.
     match config::load(&[demo.config()], &Environment::new()) {
-        Ok(config) => super::run::run(config, || {
+        Ok(config) => super::run::run_somewhere(config, |listen| {
             // Nobody may be reading.
-            writeln!(io::stdout(), "{}", demo.instructions(&program)).unwrap_or_default();
+            writeln!(io::stdout(), "{}", demo.instructions(&program, listen)).unwrap_or_default();
         }),
         Err(error) => {
             super::files::tell(&error);
@@ -57,27 +55,18 @@ pub fn run() -> ExitCode {
 /// The files of a demonstration; removed on drop.
 struct Demo {
     directory: PathBuf,
-    listen: SocketAddr,
     token: Secret,
 }
 
 impl Demo {
-    /// Writes them, with a fresh token and with ports that are free now.
+    /// Writes them, with a fresh token.
     pub fn prepare() -> io::Result<Demo> {
         let token = new_secret().map_err(io::Error::other)?;
         let directory =
             std::env::temp_dir().join(format!("callway-demo-{}", uuid::Uuid::new_v4().simple()));
         fs::DirBuilder::new().mode(0o700).create(&directory)?;
-        let demo = Demo {
-            directory,
-            listen: free(LISTEN)?,
-            token,
-        };
-        let admin = free(ADMIN)?;
-        let config = CONFIG
-            .replace(LISTEN, &demo.listen.to_string())
-            .replace(ADMIN, &admin.to_string())
-            .replace(DIGEST, &digest(demo.token.expose()).to_string());
+        let demo = Demo { directory, token };
+        let config = CONFIG.replace(DIGEST, &digest(demo.token.expose()).to_string());
         fs::write(demo.config(), config)?;
         for (name, source) in SCRIPTS {
             let path = demo.directory.join("scripts").join(name);
@@ -92,11 +81,11 @@ impl Demo {
         self.directory.join("callway.toml")
     }
 
-    /// What to type in another terminal. Each command stands for itself.
-    pub fn instructions(&self, program: &Path) -> String {
+    /// What to type in another terminal, when callway listens there. Each command stands for
+    /// itself.
+    pub fn instructions(&self, program: &Path, at: SocketAddr) -> String {
         let program = quoted(program);
         let token = self.token.expose();
-        let at = self.listen;
         format!(
             r#"
 callway is running on {at}. Everything it uses is in {directory}.
@@ -142,13 +131,6 @@ impl Drop for Demo {
     }
 }
 
-/// This address if nobody listens there, else one with a port that the system chooses.
-fn free(wanted: &str) -> io::Result<SocketAddr> {
-    TcpListener::bind(wanted)
-        .or_else(|_| TcpListener::bind("127.0.0.1:0"))?
-        .local_addr()
-}
-
 /// For a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
@@ -165,10 +147,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_holds_each_placeholder_once() {
-        for placeholder in [LISTEN, ADMIN, DIGEST] {
-            assert_eq!(CONFIG.matches(placeholder).count(), 1, "{placeholder}");
-        }
+    fn the_example_has_one_token() {
+        assert_eq!(CONFIG.matches(DIGEST).count(), 1);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `callway run`: the daemon.
 
+use std::future::Future;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use tokio::runtime::{Builder, Runtime};
@@ -22,14 +24,28 @@ impl RunArgs {
     /// Runs until signals end it.
     pub fn run(self) -> ExitCode {
         match self.config.load() {
-            Ok(config) => run(config, || {}),
+            Ok(config) => run(config),
             Err(code) => code,
         }
     }
 }
 
-/// Runs a daemon until signals end it. `bound` is told when clients can connect.
-pub(super) fn run(config: Config, bound: impl FnOnce()) -> ExitCode {
+/// Runs a daemon until signals end it.
+fn run(config: Config) -> ExitCode {
+    in_runtime(config, App::build, |_| {})
+}
+
+/// The same where nothing need keep its address: each that is taken is replaced by a free port of
+/// this machine. `bound` is told where the first listener is when clients can connect.
+pub(super) fn run_somewhere(config: Config, bound: impl FnOnce(SocketAddr)) -> ExitCode {
+    in_runtime(config, build_somewhere, bound)
+}
+
+fn in_runtime<F: Future<Output = Result<App, StartError>>>(
+    config: Config,
+    build: impl FnOnce(Config) -> F,
+    bound: impl FnOnce(SocketAddr),
+) -> ExitCode {
     observe::log(&config.log);
     let runtime = match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -38,32 +54,54 @@ pub(super) fn run(config: Config, bound: impl FnOnce()) -> ExitCode {
             return ExitCode::from(SOFTWARE);
         }
     };
-    let code = runtime.block_on(serve(config, bound));
+    let code = runtime.block_on(async {
+        // Before anything is started, so that no signal finds callway half-way.
+        let signals = match Signals::take() {
+            Ok(signals) => signals,
+            Err(error) => {
+                tracing::error!(%error, "cannot take signals");
+                return ExitCode::from(SOFTWARE);
+            }
+        };
+        match build(config).await {
+            Ok(app) => serve(app, signals, bound).await,
+            Err(error) => {
+                tracing::error!("{error}");
+                ExitCode::from(match error {
+                    StartError::Bind { .. } => UNAVAILABLE,
+                    StartError::Tls(_) => CONFIG,
+                    StartError::HttpClient(_) => SOFTWARE,
+                })
+            }
+        }
+    });
     end(runtime);
     code
 }
 
-async fn serve(config: Config, bound: impl FnOnce()) -> ExitCode {
-    // Before anything is started, so that no signal finds callway half-way.
-    let signals = match Signals::take() {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::error!(%error, "cannot take signals");
-            return ExitCode::from(SOFTWARE);
+/// Only binding tells for sure that an address is free, so one after the other is given up.
+async fn build_somewhere(mut config: Config) -> Result<App, StartError> {
+    loop {
+        let address = match App::build(config.clone()).await {
+            Err(StartError::Bind { address, .. }) if address.port() != 0 => address,
+            built => return built,
+        };
+        let listeners = config
+            .listeners
+            .iter_mut()
+            .map(|listen| &mut listen.address);
+        for taken in listeners.chain(&mut config.admin.address) {
+            if *taken == address {
+                taken.set_port(0);
+            }
         }
-    };
-    let app = match App::build(config).await {
-        Ok(app) => app,
-        Err(error) => {
-            tracing::error!("{error}");
-            return ExitCode::from(match error {
-                StartError::Bind { .. } => UNAVAILABLE,
-                StartError::Tls(_) => CONFIG,
-                StartError::HttpClient(_) => SOFTWARE,
-            });
-        }
-    };
-    bound();
+    }
+}
+
+async fn serve(app: App, signals: Signals, bound: impl FnOnce(SocketAddr)) -> ExitCode {
+    if let Some(first) = app.addresses().first() {
+        bound(*first);
+    }
     match signals.run(app).await {
         Ended::Drained => ExitCode::SUCCESS,
         Ended::AtOnce => ExitCode::FAILURE,

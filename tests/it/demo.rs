@@ -10,7 +10,6 @@ use tokio::process::{Child, Command};
 
 use crate::support::{PATIENCE, Ws};
 
-// One test, because the demonstration wants the same well-known ports each time.
 #[tokio::test]
 async fn everything_that_it_prints_works() {
     let demo = Demo::start().await;
@@ -18,6 +17,19 @@ async fn everything_that_it_prints_works() {
     a_worker_works(&demo).await;
     a_browser_can_follow(&demo).await;
     demo.end().await;
+}
+
+#[tokio::test]
+async fn several_at_once_do_not_get_in_each_others_way() {
+    let (one, two, three) = tokio::join!(Demo::start(), Demo::start(), Demo::start());
+    for demo in [&one, &two, &three] {
+        let command = &demo.lines_with("/api/demo/greet")[0];
+        let said = paste(command).await;
+        assert!(said.contains("Hello, Ada!"), "{command}\n{said}");
+    }
+    for demo in [one, two, three] {
+        demo.end().await;
+    }
 }
 
 async fn commands_work(demo: &Demo) {

@@ -5,7 +5,7 @@ mod link;
 mod sandbox;
 mod session;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -21,11 +21,21 @@ use link::Link;
 pub fn host_main() -> ExitCode {
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
+        // The daemon has no more use for this process, or is gone; nobody misses an answer.
+        Err(error) if is_farewell(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("callway script-host: {error}");
             ExitCode::from(70)
         }
     }
+}
+
+/// Whether the daemon closed the socket.
+fn is_farewell(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+    )
 }
 
 fn serve() -> io::Result<()> {
