@@ -9,7 +9,7 @@ use serde_json::json;
 
 use self::explain::Explained;
 use super::files::ConfigArgs;
-use crate::config::{Config, Route, RouteTarget};
+use crate::config::{Config, Route, RouteTarget, mask_urls};
 
 /// What `callway routes` is given.
 #[derive(Clone, Debug, clap::Args)]
@@ -97,7 +97,7 @@ fn place(target: &RouteTarget) -> String {
             ..
         } => format!("{bus}: {exchange} {routing_key}"),
         RouteTarget::Worker => String::new(),
-        RouteTarget::Http { url, verb } => format!("{verb} {url}"),
+        RouteTarget::Http { url, verb } => format!("{verb} {}", mask_urls(url.as_str())),
     }
 }
 

@@ -34,8 +34,8 @@ fn mask_value(line: &str) -> String {
         .collect()
 }
 
-/// RFC 3986 §3.2.1: what stands between `:` and `@` before the host.
-fn mask_urls(line: &str) -> String {
+/// Hides the passwords of URLs (RFC 3986 §3.2.1): what stands between `:` and `@` before the host.
+pub(crate) fn mask_urls(line: &str) -> String {
     let mut masked = line.to_owned();
     for (scheme, _) in line.match_indices("//") {
         let start = scheme + 2;

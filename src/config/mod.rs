@@ -19,6 +19,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::load::{Environment, LoadError, load, parse};
+pub(crate) use self::mask::mask_urls;
 pub use self::report::{Errors, Problem};
 pub use self::schema::schema;
 use crate::auth::{Secret, Token};

@@ -18,6 +18,9 @@ use crate::config::{Limits, Retry};
 use crate::link::Backoff;
 use crate::observe::Metrics;
 
+/// Characters of a schema's refusal that are shown.
+const LONGEST_REFUSAL: usize = 300;
+
 /// Takes calls to their targets. Everything that can call goes through here, so permission,
 /// limits, deadlines and what is observed exist once.
 pub struct Dispatcher {
@@ -235,8 +238,19 @@ fn check_schema(
     };
     schema.validate(&value).map_err(|error| {
         let path = error.instance_path().to_string();
-        Fault::new(kind, format!("{error}")).with_data(&serde_json::json!({ "path": path }))
+        // The value itself is left out: it may be long, and a result is not for everyone.
+        let why = shortened(error.masked().to_string());
+        Fault::new(kind, why).with_data(&serde_json::json!({ "path": path }))
     })
+}
+
+/// A message that stays one: what a schema refuses may be a member with any name.
+fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(LONGEST_REFUSAL) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 fn forbidden(method: &str) -> Fault {

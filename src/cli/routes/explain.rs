@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::row;
 use crate::call::{Fault, Kind};
 use crate::cli::outcome::exit_code;
-use crate::config::{Config, Route, RouteTarget};
+use crate::config::{Config, Route, RouteTarget, mask_urls};
 use crate::router::{Captures, Pattern, Place, Segment, Template, Trie, check_name};
 
 /// What the routing table says to one name.
@@ -152,7 +152,8 @@ fn places(target: &RouteTarget, captures: &Captures) -> Result<Vec<(&'static str
         ],
         RouteTarget::Worker => Vec::new(),
         RouteTarget::Http { url, verb } => {
-            vec![("verb", verb.clone()), ("url", put(url, Place::Url)?)]
+            let url = mask_urls(&put(url, Place::Url)?);
+            vec![("verb", verb.clone()), ("url", url)]
         }
     })
 }
@@ -209,6 +210,9 @@ mod tests {
             [[route]]
             method = "web/{path...}"
             http = { url = "http://127.0.0.1:9/{path}" }
+            [[route]]
+            method = "locked/{path...}"
+            http = { url = "https://me:secret@127.0.0.1/{path}" }
         "#;
         parse(text, Path::new("/nonexistent")).unwrap_or_else(|errors| panic!("{errors}"))
     }
@@ -236,6 +240,7 @@ mod tests {
             json!({ "bus": "field", "topic": "p/7/rpc/stop" })
         );
         assert_eq!(to("web/a b/c")["url"], "http://127.0.0.1:9/a%20b/c");
+        assert_eq!(to("locked/a")["url"], "https://me:******@127.0.0.1/a");
     }
 
     #[test]

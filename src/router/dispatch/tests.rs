@@ -181,6 +181,35 @@ async fn only_what_was_not_handed_over_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_schema_says_where_it_refuses_and_repeats_no_value() {
+    let schema = serde_json::json!({
+        "properties": { "a": { "type": "integer" } }, "additionalProperties": false,
+    });
+    let world = World::new(|route| {
+        route.max_params = 100_000;
+        route.schema.params = jsonschema::validator_for(&schema).ok().map(Arc::new);
+    });
+    let long = "secret".repeat(1000);
+    let params = [
+        (serde_json::json!({ "a": long }), "/a"),
+        (serde_json::json!({ "a": 1, (long.as_str()): 2 }), ""),
+    ];
+    for (params, path) in params {
+        let mut call = world.make("works");
+        call.params = Payload::from_value(&params);
+        let fault = world.dispatcher.call(call).await.unwrap_err();
+        assert_eq!(fault.kind, Kind::InvalidParams);
+        assert_eq!(
+            fault.data.as_deref(),
+            Some(format!(r#"{{"path":"{path}"}}"#).as_bytes())
+        );
+        assert!(fault.message.chars().count() <= 301, "{}", fault.message);
+        assert_eq!(path == "/a", !fault.message.contains("secret"));
+    }
+    assert_eq!(world.asked(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_busy_method_queues_and_then_refuses() {
     let world = World::new(|route| {
         route.concurrency = Some(1);
