@@ -25,7 +25,8 @@ impl Credentials {
     pub(super) fn of(headers: &HeaderMap, query: Option<&str>) -> Credentials {
         let mut credentials = Credentials::default();
         for value in headers.get_all(AUTHORIZATION) {
-            if let Some(token) = value.to_str().ok().and_then(bearer) {
+            // What is not text is a credential all the same, one that proves nobody.
+            if let Some(token) = bearer(&String::from_utf8_lossy(value.as_bytes())) {
                 credentials.add(Secret::new(token));
             }
         }
@@ -46,7 +47,8 @@ impl Credentials {
     }
 
     /// Adds what stands after an endpoint's path (`rest`, with its leading slash; `endpoint` is
-    /// that path). If it is no token as it stands, it counts without its leading slashes.
+    /// that path). If it is no token as it stands, it counts without its leading slashes, or
+    /// without the first one alone: a token may begin with slashes of its own.
     pub(super) fn add_path(&mut self, endpoint: &str, rest: &str, auth: &Authenticator) {
         // The slash of the endpoint `/` belongs to the endpoint, not to what follows.
         let after = if endpoint == "/" {
@@ -59,9 +61,13 @@ impl Credentials {
         if bare.is_empty() {
             return;
         }
-        let whole = Secret::new(&*decoded);
-        let known = bare.len() < decoded.len() && auth.knows(&whole);
-        self.add(if known { whole } else { Secret::new(bare) });
+        let known = [Some(&*decoded), decoded.strip_prefix('/')]
+            .into_iter()
+            .flatten()
+            .filter(|text| text.len() > bare.len())
+            .map(Secret::new)
+            .find(|secret| auth.knows(secret));
+        self.add(known.unwrap_or_else(|| Secret::new(bare)));
     }
 
     /// Adds one from elsewhere, such as a form.
@@ -209,6 +215,8 @@ mod tests {
         }
         assert_eq!(in_path("/", "//abc").await, Ok(Some("/abc".into())));
         assert_eq!(in_path("/rpc", "/abc").await, Ok(Some("/abc".into())));
+        assert_eq!(in_path("/rpc", "//abc").await, Ok(Some("/abc".into())));
+        assert_eq!(in_path("/rpc", "///abc").await, Err(Kind::Unauthenticated));
     }
 
     #[tokio::test]
