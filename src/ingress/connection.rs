@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use hyper::Request;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt as _;
@@ -145,6 +145,10 @@ fn answer(
     visit: Arc<Visit>,
 ) -> BoxFuture<'static, Result<Response, Infallible>> {
     async move {
+        if !names_one_host(&request) {
+            let fault = Fault::new(Kind::InvalidRequest, "a request has one Host header field");
+            return Ok(http::refuse(&fault));
+        }
         if upgrade::is_wanted(&request) {
             match upgrade::open(&request, &visit).await {
                 Verdict::Open(response, opening) => {
@@ -158,6 +162,15 @@ fn answer(
         Ok(exchange(request, &visit).await)
     }
     .boxed()
+}
+
+/// RFC 9112 §3.2: a request of HTTP/1.1 without a `Host`, or any with several, is refused, for
+/// whoever stands in between may have read another one.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    match request.headers().get_all(HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        count => count == 1,
+    }
 }
 
 /// Answers a request that stays one.

@@ -365,6 +365,16 @@ async fn hostile_requests_are_refused_and_bounded_in_time() {
             [400, 400],
         ),
         ("nonsense\r\n\r\n".to_owned(), [400, 400]),
+        (
+            "POST /api/x HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned(),
+            [400, 400],
+        ),
+        (
+            "POST /api/x HTTP/1.1\r\nhost: x\r\nhost: y\r\nconnection: close\r\n\r\n".to_owned(),
+            [400, 400],
+        ),
+        // A client of HTTP/1.0 need not name a host, and gets as far as any other.
+        ("POST /api/x HTTP/1.0\r\n\r\n".to_owned(), [401, 401]),
     ] {
         let status = HttpReply::parse(&http.raw(request.as_bytes()).await).status;
         assert!(
