@@ -141,7 +141,9 @@ impl Desk {
     }
 
     /// A message that is no call: answered if somebody waits, kept for people to look at if not.
-    fn refuse(&self, message: &Message, delivery: Delivery, Refusal { fault, address }: Refusal) {
+    fn refuse(&self, message: &Message, delivery: Delivery, refusal: Refusal) {
+        let Refusal { mut fault, address } = refusal;
+        fault.call_id = Some(CallId::new());
         match address {
             Some(address) if self.guard.allows(&address) => {
                 self.answer(&address, Err(fault), delivery);

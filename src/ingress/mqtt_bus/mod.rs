@@ -121,7 +121,9 @@ impl Shared {
     fn may_answer(&self, answer: &Answer) -> bool {
         let allowed = answer.is_allowed(&self.bus.reply_topics);
         if !allowed {
-            self.context.metrics.dropped("mqtt", "reply_address");
+            self.context
+                .metrics
+                .dropped("mqtt", "forbidden_reply_address");
             tracing::info!(
                 bus = %self.bus.common.name,
                 "a call was not run, its reply address is outside of reply_topics"

@@ -51,8 +51,8 @@ pub async fn probe(config: &Config, bus: &Arc<MqttBus>) -> Result<String, String
     let up = visit.link.up(PATIENCE).await;
     visit.leave().await;
     up.map(|()| match &bus.calls {
-        Some(prefix) => format!("connected; may subscribe its inbox and {prefix}/#"),
-        None => "connected; may subscribe its inbox".into(),
+        Some(prefix) => format!("connection, and subscribing an inbox and {prefix}/#,"),
+        None => "connection, and subscribing an inbox,".into(),
     })
 }
 

@@ -141,6 +141,7 @@ async fn each_bad_call_gets_its_kind_and_the_next_is_served() {
         .await;
     let reply = client.reply().await;
     assert_eq!(reply.status.as_deref(), Some("invalid_request"));
+    assert!(reply.json()["call_id"].is_string(), "also without a call");
 }
 
 #[tokio::test]

@@ -275,7 +275,7 @@ async fn a_reply_goes_nowhere_else() {
         .publish(&Message::new("four/call", envelope.to_string()))
         .await;
     device.next().await;
-    crate::eventually!(dropped(&daemon, "reply_address").await == 6.0);
+    crate::eventually!(dropped(&daemon, "forbidden_reply_address").await == 6.0);
     device.publish(&Message::new("marker", "")).await;
     assert_eq!(device.next().await.topic, "marker", "none of them was run");
 }
