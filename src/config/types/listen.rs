@@ -1,0 +1,72 @@
+//! Where clients connect, and what is spoken there.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::router::Template;
+
+/// A `[[listen]]` row.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Where to listen; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Certificate and key; plain text without.
+    pub tls: Option<Tls>,
+    /// Origins that browsers may come from; `None` allows every one.
+    pub allowed_origins: Option<Vec<String>>,
+    /// What clients are told to connect to.
+    pub public_url: Option<Url>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Paths and the dialects spoken there.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// `tls = { … }` of a listener.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM file with the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+    /// PEM file with the authorities of client certificates.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client must show a certificate, where `client_ca` is set.
+    pub client_required: bool,
+}
+
+/// A `[[listen.endpoint]]` row.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// A prefix of whole segments, beginning with `/`, without a trailing one except `/` itself.
+    pub path: String,
+    /// What is spoken there.
+    pub dialect: Dialect,
+}
+
+/// The dialect of an endpoint with its options.
+#[derive(Clone, Debug)]
+pub enum Dialect {
+    /// scriptr.io's WebSocket and HTTP shapes.
+    Scriptr(Arc<ScriptrOptions>),
+    /// JSON-RPC 2.0 over WebSocket.
+    Jsonrpc,
+    /// One URL per method.
+    Http,
+}
+
+/// Options of a `scriptr` endpoint.
+#[derive(Clone, Debug)]
+pub struct ScriptrOptions {
+    /// The token row that clients without a token act as.
+    pub anonymous: Option<Arc<str>>,
+    /// Adds the older reply shape beside the documented one.
+    pub legacy_envelope: bool,
+    /// Answers the calls of one socket in the order in which they came.
+    pub ordered: bool,
+    /// Where a client's method goes in the routing table; has the one capture `{path}`.
+    pub methods: Template,
+}

@@ -1,0 +1,39 @@
+//! What a configuration is once it is validated: plain data, complete.
+
+mod bus;
+mod limits;
+mod listen;
+mod process;
+mod route;
+
+use std::sync::Arc;
+
+pub use self::bus::{AmqpBus, Bus, BusCommon, Identity, MqttBus, MqttProtocol};
+pub use self::limits::Limits;
+pub use self::listen::{Dialect, Endpoint, Listener, ScriptrOptions, Tls};
+pub use self::process::{Admin, Cluster, Log, LogFormat, Scripts, UrlRule};
+pub use self::route::{Rate, Retry, Route, RouteTarget, Schema};
+use crate::auth::Token;
+
+/// Everything that `callway run` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect.
+    pub listeners: Vec<Listener>,
+    /// Health, metrics and the admin socket.
+    pub admin: Admin,
+    /// Who this process is among others.
+    pub cluster: Cluster,
+    /// Where scripts live and what they may reach.
+    pub scripts: Scripts,
+    /// The brokers, by name.
+    pub buses: Vec<Bus>,
+    /// Who may call.
+    pub tokens: Vec<Token>,
+    /// The routing table.
+    pub routes: Vec<Arc<Route>>,
+    /// The bounds of everything.
+    pub limits: Limits,
+    /// What is logged and how.
+    pub log: Log,
+}
