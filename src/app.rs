@@ -134,6 +134,7 @@ async fn drain(context: Context) {
     context.background.close();
     let limit = context.config.limits.drain;
     if timeout(limit, context.tasks.wait()).await.is_err() {
+        context.metrics.limit_reached("drain");
         tracing::warn!("the drain took too long, calls are cut off");
         context.dispatcher.cut_off();
         // Time to say so to those who wait; nobody gets it who does not read.

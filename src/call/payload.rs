@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::fault::{Fault, Kind};
-use super::scan::scan;
+use super::scan::{Defect, scan};
 
 /// The params or the result of a call.
 ///
@@ -106,17 +106,21 @@ impl Payload {
         Payload { bytes, form }
     }
 
-    /// Settles what the bytes are. Done once, by the dispatcher, for every transport.
-    ///
-    /// Returns `parse_error` for what claims to be JSON and is not fit to travel.
+    /// Settles what the bytes are, and returns `parse_error` for what claims to be JSON and is not
+    /// fit to travel.
     pub fn check(&mut self, max_depth: usize) -> Result<(), Fault> {
+        self.settle(max_depth).map_err(Fault::from)
+    }
+
+    /// Settles what the bytes are. Done once, by the dispatcher, for the params of every transport.
+    ///
+    /// Returns what is wrong with what claims to be JSON and is not fit to travel.
+    pub fn settle(&mut self, max_depth: usize) -> Result<(), Defect> {
         self.form = match self.form {
-            Form::UncheckedJson => match scan(&self.bytes, max_depth) {
-                Ok(()) => Form::Json,
-                Err(defect) => {
-                    return Err(Fault::new(Kind::ParseError, format!("params: {defect}")));
-                }
-            },
+            Form::UncheckedJson => {
+                scan(&self.bytes, max_depth)?;
+                Form::Json
+            }
             Form::Unchecked if scan(&self.bytes, max_depth).is_ok() => Form::Json,
             Form::Unchecked => text_or_binary(&self.bytes),
             settled => settled,
@@ -205,6 +209,12 @@ fn first_non_blank(bytes: &[u8]) -> Option<u8> {
         .iter()
         .copied()
         .find(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
+}
+
+impl From<Defect> for Fault {
+    fn from(defect: Defect) -> Fault {
+        Fault::new(Kind::ParseError, format!("params: {defect}"))
+    }
 }
 
 #[cfg(test)]

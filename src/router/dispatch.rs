@@ -13,7 +13,7 @@ use super::name;
 use super::pattern::Captures;
 use super::table::{Row, Table};
 use crate::auth::Verb;
-use crate::call::{Call, CallId, Deadline, Fault, Form, Kind, Outcome, Payload, Via};
+use crate::call::{Call, CallId, Deadline, Defect, Fault, Form, Kind, Outcome, Payload, Via};
 use crate::config::{Limits, Retry};
 use crate::link::Backoff;
 use crate::observe::Metrics;
@@ -177,7 +177,13 @@ impl Dispatcher {
             self.metrics.limit_reached(limit);
             fault
         })?;
-        call.params.check(self.limits.json_depth)?;
+        call.params
+            .settle(self.limits.json_depth)
+            .inspect_err(|defect| {
+                if matches!(defect, Defect::Depth(_)) {
+                    self.metrics.limit_reached("json_depth");
+                }
+            })?;
         check_schema(
             row.route.schema.params.as_deref(),
             &call.params,

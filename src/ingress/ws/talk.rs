@@ -251,7 +251,10 @@ impl Talk {
         loop {
             match self.pulse.check() {
                 Due::Nothing => {}
-                Due::Dead => return Some(End::Close(CloseCode::TooSlow, "no pong")),
+                Due::Dead => {
+                    self.context.metrics.limit_reached("pong");
+                    return Some(End::Close(CloseCode::TooSlow, "no pong"));
+                }
                 Due::Ping => {
                     let pinged = self.outbox.ping(&mut self.socket, cx);
                     let sent = pinged.map(|()| self.outbox.poll_send(&mut self.socket, cx));

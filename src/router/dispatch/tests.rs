@@ -134,8 +134,15 @@ async fn checks_come_in_their_order() {
     let fault = world.dispatcher.call(call.clone()).await.unwrap_err();
     assert_eq!(fault.kind, Kind::TooLarge, "size before form");
     call.params = Payload::unchecked_json("[");
-    let fault = world.dispatcher.call(call).await.unwrap_err();
+    let fault = world.dispatcher.call(call.clone()).await.unwrap_err();
     assert_eq!(fault.kind, Kind::ParseError);
+    call.params = Payload::unchecked_json("[".repeat(200));
+    let fault = world.dispatcher.call(call).await.unwrap_err();
+    assert_eq!(fault.kind, Kind::ParseError, "the params are too deep");
+    for limit in ["hops", "params", "json_depth"] {
+        let counted = format!("limit_reached_total{{limit=\"{limit}\"}} 1\n");
+        assert!(world.dispatcher.metrics.render().contains(&counted));
+    }
     let mut late = world.make("works");
     late.deadline = Deadline::from_unix_ms(0);
     let fault = world.dispatcher.call(late).await.unwrap_err();

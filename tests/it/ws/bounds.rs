@@ -121,6 +121,10 @@ async fn who_does_not_answer_a_ping_is_let_go() {
     assert_eq!(close_code(silent).await, Some(4008));
     let took = start.elapsed();
     assert!((500..2000).contains(&took.as_millis()), "{took:?}");
+    let counted = daemon
+        .metric("callway_limit_reached_total{limit=\"pong\"}")
+        .await;
+    assert!(counted > 0.5, "{counted}");
 
     let mut alive = daemon.ws().await;
     let quiet = alive.is_quiet(Duration::from_millis(1200)).await;
