@@ -71,6 +71,19 @@ mod tests {
         assert!(verdict("/a.js", "return request.body; // no line end").is_ok());
     }
 
+    #[cfg(feature = "js")]
+    #[test]
+    fn a_file_that_closes_its_wrapper_is_bounded() {
+        for source in [
+            "}); while (true) {} //",
+            "}); try { while (true) {} } finally { while (true) {} } //",
+            "}); var a = []; while (true) { a.push(new Array(1000).join('x') + a.length); } //",
+            "}); (function f() { f(); })(); //",
+        ] {
+            assert!(verdict("/a.js", source).is_err(), "{source}");
+        }
+    }
+
     #[cfg(feature = "lua")]
     #[test]
     fn the_line_of_a_lua_error_is_named() {

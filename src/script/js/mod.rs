@@ -1,23 +1,44 @@
-//! JavaScript: QuickJS, a fresh runtime for each call.
+//! JavaScript: QuickJS, a fresh context for each call.
 //!
-//! Nothing of one call can be seen by the next, because nothing is shared: not the built-in
-//! objects, not the memory they live in. The next runtime is made ahead, with the script that ran
-//! last compiled in it, while nobody waits.
+//! Nothing of one call can be seen by the next: each has its own built-in objects. What contexts
+//! of one process have in common is their runtime, which is memory and a queue of jobs. After each
+//! call the context goes and its memory is collected; a runtime in which anything is left, or in
+//! which a budget ran out, is thrown away. The next context is made ahead, with the script that
+//! ran last compiled in it, while nobody waits.
 
+mod globals;
+mod modules;
 mod names;
 mod world;
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rquickjs::{Context, Error, Runtime};
 
 use self::world::World;
 use super::host::Session;
 use super::wire::{End, Problem, Script, Work};
 
+/// What a context takes up before a script does anything.
+const OWN_MEMORY: usize = 1 << 20;
+const MAX_STACK: usize = 512 * 1024;
+/// Garbage below this is collected after the call instead of in it.
+const LITTER: usize = 2 << 20;
+/// A runtime with more than this in it than at first is not used again.
+const LEFT_OVER: i64 = 64 * 1024;
+/// Time and memory for compiling one script.
+const CHECK: (Duration, usize) = (Duration::from_secs(1), 64 << 20);
+
 /// Runs JavaScript.
 pub struct Engine {
     session: Rc<Session>,
     next: Option<World>,
+    /// Where a call has run, until it is cleaned away; and whether a budget ran out.
+    used: Option<(World, bool)>,
     last: Option<Script>,
+    /// Goes after the contexts in it.
+    runtime: Option<(Runtime, i64)>,
 }
 
 impl Engine {
@@ -26,34 +47,98 @@ impl Engine {
         Engine {
             session,
             next: None,
+            used: None,
             last: None,
+            runtime: None,
         }
     }
 
-    /// Makes the next runtime.
+    /// Cleans up after the last call and makes the next context.
     pub fn prepare(&mut self) {
         if self.next.is_none() {
             self.session.budget.begin();
             // If it fails now it fails when a call needs it, and is reported there.
-            self.next = World::new(&self.session, self.last.as_ref()).ok();
+            let last = self.last.take();
+            self.next = self.world(last.as_ref()).ok();
+            self.last = last;
         }
     }
 
     /// Runs a script to its result as JSON text.
     pub fn run(&mut self, work: &Work, script: &Script) -> Result<Vec<u8>, End> {
-        let world = match self.next.take() {
+        let mut world = match self.next.take() {
             Some(world) => world,
-            None => World::new(&self.session, None).map_err(|_| self.session.out_of_memory())?,
+            None => self.world(None).map_err(|_| self.session.out_of_memory())?,
         };
         let result = world.run(work, script);
+        let spoiled = self.session.budget.stop().is_some() || matches!(result, Err(End::Limit(_)));
+        self.used = Some((world, spoiled));
         if self.last.as_ref().map(|last| last.number) != Some(script.number) {
             self.last = Some(script.clone());
         }
         result
     }
+
+    fn world(&mut self, ahead: Option<&Script>) -> Result<World, Error> {
+        self.tidy();
+        let runtime = match &self.runtime {
+            Some((runtime, _)) => runtime,
+            None => {
+                let runtime = runtime(&self.session)?;
+                let empty = runtime.memory_usage().malloc_size;
+                &self.runtime.insert((runtime, empty)).0
+            }
+        };
+        runtime.set_gc_threshold(LITTER);
+        World::new(runtime, &self.session, ahead)
+    }
+
+    /// Lets the runtime go as well unless it is as empty as it was at first.
+    fn tidy(&mut self) {
+        let Some((world, spoiled)) = self.used.take() else {
+            return;
+        };
+        drop(world);
+        self.runtime = self.runtime.take().filter(|(runtime, empty)| {
+            runtime.run_gc();
+            // The order matters: collecting may have put jobs into the queue.
+            !spoiled
+                && !runtime.is_job_pending()
+                && runtime.memory_usage().malloc_size <= empty + LEFT_OVER
+        });
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        (self.next, self.used) = (None, None);
+    }
+}
+
+fn runtime(session: &Session) -> Result<Runtime, Error> {
+    let runtime = Runtime::new()?;
+    runtime.set_memory_limit(session.memory + OWN_MEMORY);
+    runtime.set_max_stack_size(MAX_STACK);
+    let budget = session.budget.clone();
+    runtime.set_interrupt_handler(Some(Box::new(move || budget.over())));
+    Ok(runtime)
 }
 
 /// Compiles without running.
+///
+/// A file that closes the function around it would run nevertheless. It does so within bounds,
+/// and finds nothing but the language.
 pub fn check(path: &str, source: &[u8]) -> Result<(), Problem> {
-    World::check(path, source)
+    let own = |error: Error| Problem {
+        message: error.to_string(),
+        ..Problem::default()
+    };
+    let runtime = Runtime::new().map_err(own)?;
+    let (time, memory) = CHECK;
+    runtime.set_memory_limit(memory);
+    runtime.set_max_stack_size(MAX_STACK);
+    let started = Instant::now();
+    runtime.set_interrupt_handler(Some(Box::new(move || started.elapsed() > time)));
+    let context = Context::full(&runtime).map_err(own)?;
+    world::check(&context, path, source)
 }

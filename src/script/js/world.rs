@@ -1,4 +1,4 @@
-//! One QuickJS runtime with what a script finds in it.
+//! One QuickJS context with what a script finds in it.
 
 use std::rc::Rc;
 
@@ -12,108 +12,98 @@ use rquickjs::{
     Promise, Runtime, Value,
 };
 
-use super::names::top_level;
+use super::globals;
+use super::modules::Modules;
 use crate::script::host::Session;
-use crate::script::wire::{Ask, End, Problem, Script, Thrown, WireForm, Work};
+use crate::script::wire::{End, Problem, Script, WireForm, Work};
 
-/// What a runtime takes up before a script does anything.
-const OWN_MEMORY: usize = 1 << 20;
-const MAX_STACK: usize = 512 * 1024;
 /// Stands in front of each script, so that `return` works at its top level and its variables are
 /// its own. On the first line, so that lines keep their numbers.
 const HEAD: &str = "(function(require,exports,module){";
+/// Header names are looked up whatever their case.
+const HEADERS: &str = r#"(function (fields) {
+  var has = Object.prototype.hasOwnProperty;
+  return new Proxy(fields, {
+    get: function (target, name) {
+      var lower = typeof name === "string" ? name.toLowerCase() : name;
+      return has.call(target, lower) ? target[lower] : target[name];
+    }
+  });
+})"#;
 
-/// A runtime that waits for its one call.
+/// A context that waits for its one call.
 pub struct World {
     ahead: Option<(u32, Persistent<Function<'static>>)>,
-    tools: Persistent<Object<'static>>,
+    modules: Modules,
     context: Context,
-    runtime: Runtime,
     session: Rc<Session>,
 }
 
 impl World {
-    pub fn new(session: &Rc<Session>, ahead: Option<&Script>) -> Result<World, Error> {
-        let runtime = Runtime::new()?;
-        runtime.set_memory_limit(session.memory + OWN_MEMORY);
-        runtime.set_max_stack_size(MAX_STACK);
-        let budget = session.budget.clone();
-        runtime.set_interrupt_handler(Some(Box::new(move || budget.over())));
-        let context = Context::full(&runtime)?;
-        let (tools, ahead) = context.with(|ctx| {
-            let prelude: Function =
-                ctx.eval_with_options(include_str!("prelude.js"), options(""))?;
-            let tools: Object = prelude.call((native(&ctx, session)?, ctx.globals()))?;
+    /// In a runtime in which nothing else is left.
+    pub fn new(
+        runtime: &Runtime,
+        session: &Rc<Session>,
+        ahead: Option<&Script>,
+    ) -> Result<World, Error> {
+        let context = Context::full(runtime)?;
+        let ahead = context.with(|ctx| {
+            globals::define(&ctx, session)?;
             // One that does not compile is reported when it is called.
-            let ahead = ahead.and_then(|script| {
+            Ok::<_, Error>(ahead.and_then(|script| {
                 let function = compile(&ctx, &script.path, &script.source, "");
                 let function = function.catch(&ctx).ok()?;
                 Some((script.number, Persistent::save(&ctx, function)))
-            });
-            Ok::<_, Error>((Persistent::save(&ctx, tools), ahead))
+            }))
         })?;
         Ok(World {
             ahead,
-            tools,
+            modules: Modules::default(),
             context,
-            runtime,
             session: session.clone(),
         })
     }
 
-    pub fn check(path: &str, source: &[u8]) -> Result<(), Problem> {
-        let own = |error: Error| Problem {
-            message: error.to_string(),
-            ..Problem::default()
-        };
-        let context = Context::full(&Runtime::new().map_err(own)?).map_err(own)?;
-        context.with(|ctx| {
-            let compiled = compile(&ctx, path, source, "").catch(&ctx);
-            compiled.map(drop).map_err(|error| problem(&error))
-        })
-    }
-
-    pub fn run(self, work: &Work, script: &Script) -> Result<Vec<u8>, End> {
-        let World {
-            ahead,
-            tools,
-            context,
-            runtime,
-            session,
-        } = self;
-        let result = context.with(|ctx| {
+    /// Runs its call. What is left of the script afterwards goes with the world.
+    pub fn run(&mut self, work: &Work, script: &Script) -> Result<Vec<u8>, End> {
+        let (ahead, session) = (self.ahead.take(), &self.session);
+        let result = self.context.with(|ctx| {
             let run = || {
-                let tools = tools.restore(&ctx)?;
                 let function = match ahead {
                     Some((number, function)) if number == script.number => {
                         function.restore(&ctx)?
                     }
                     _ => compile(&ctx, &script.path, &script.source, "")?,
                 };
-                let require = tools.get::<_, Function>("require")?;
-                let require: Function = require.call((script.path.as_str(),))?;
-                ctx.globals()
-                    .set("request", request(&ctx, &tools, work, script)?)?;
+                let require = self.modules.require(&ctx, session, &script.path)?;
+                ctx.globals().set("request", request(&ctx, work, script)?)?;
                 let value: Value = function.call((This(ctx.globals()), require))?;
-                settle(&ctx, value, &session)
+                settle(&ctx, value, session)
             };
             let text = run().catch(&ctx);
-            text.map_err(|error| failed(&session, &error))
+            text.map_err(|error| failed(session, &error))
         });
-        drop(context);
-        drop(runtime);
+        self.modules.forget();
         result?
     }
 }
 
-fn options(path: &str) -> EvalOptions {
+/// Compiles without running.
+pub fn check(context: &Context, path: &str, source: &[u8]) -> Result<(), Problem> {
+    context.with(|ctx| {
+        let compiled = compile(&ctx, path, source, "").catch(&ctx);
+        compiled.map(drop).map_err(|error| problem(&error))
+    })
+}
+
+pub fn options(path: &str) -> EvalOptions {
     let mut options = EvalOptions::default();
     options.strict = false;
     options.filename = Some(path.to_owned());
     options
 }
 
-fn compile<'js>(
+pub fn compile<'js>(
     ctx: &Ctx<'js>,
     path: &str,
     source: &[u8],
@@ -225,12 +215,7 @@ fn place(frame: &str) -> Option<(&str, u32, u32)> {
 }
 
 /// The `request` of PROTOCOLS' scripts.
-fn request<'js>(
-    ctx: &Ctx<'js>,
-    tools: &Object<'js>,
-    work: &Work,
-    script: &Script,
-) -> Result<Object<'js>, Error> {
+fn request<'js>(ctx: &Ctx<'js>, work: &Work, script: &Script) -> Result<Object<'js>, Error> {
     let base64;
     let text = match work.form {
         WireForm::Binary => {
@@ -256,12 +241,15 @@ fn request<'js>(
         _ => request.set("parameters", Object::new(ctx.clone())?)?,
     }
     request.set("body", body)?;
-    let headers = Object::new(ctx.clone())?;
+    let mut headers = Object::new(ctx.clone())?;
     for (name, value) in http.map(|http| &http.headers).into_iter().flatten() {
         headers.set(name.to_ascii_lowercase(), value.as_str())?;
     }
-    let wrap: Function = tools.get("headers")?;
-    request.set("headers", wrap.call::<_, Object>((headers,))?)?;
+    if http.is_some() {
+        let wrap: Function = ctx.eval_with_options(HEADERS, options(""))?;
+        headers = wrap.call((headers,))?;
+    }
+    request.set("headers", headers)?;
     request.set("id", work.call_id.as_str())?;
     request.set("method", http.map_or("POST", |http| http.verb.as_str()))?;
     let uri = http.map_or_else(|| format!("/{}", work.method), |http| http.path.clone());
@@ -275,108 +263,4 @@ fn request<'js>(
     request.set("user", user)?;
     request.set("files", Object::new(ctx.clone())?)?;
     Ok(request)
-}
-
-/// What the prelude builds on.
-fn native<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
-    let native = Object::new(ctx.clone())?;
-    let s = session.clone();
-    let log = move |level: String, text: String| s.log(&level, &text);
-    native.set("log", Function::new(ctx.clone(), log)?)?;
-    let s = session.clone();
-    let level = move |level: String| s.set_level(&level);
-    native.set("level", Function::new(ctx.clone(), level)?)?;
-    let s = session.clone();
-    let status = move |ctx: Ctx<'js>, status: f64| {
-        let status = if status.fract() == 0.0 {
-            status as u16
-        } else {
-            0
-        };
-        s.set_status(status)
-            .map_err(|text| Exception::throw_type(&ctx, text))
-    };
-    native.set("status", Function::new(ctx.clone(), status)?)?;
-    let s = session.clone();
-    let header = move |ctx: Ctx<'js>, name: String, value: String, replace: bool| {
-        s.header(&name, &value, replace)
-            .map_err(|text| Exception::throw_type(&ctx, text))
-    };
-    native.set("header", Function::new(ctx.clone(), header)?)?;
-    let s = session.clone();
-    let write = move |ctx: Ctx<'js>, text: String| {
-        s.write(text.as_bytes())
-            .map_err(|text| Exception::throw_range(&ctx, text))
-    };
-    native.set("write", Function::new(ctx.clone(), write)?)?;
-    let s = session.clone();
-    native.set("close", Function::new(ctx.clone(), move || s.close())?)?;
-    let s = session.clone();
-    let call = move |ctx: Ctx<'js>, method: String, params: String| {
-        ask(&ctx, &s, Ask::Call(method, params.into()))
-    };
-    native.set("call", Function::new(ctx.clone(), call)?)?;
-    let s = session.clone();
-    let http = move |ctx: Ctx<'js>, options: String| ask(&ctx, &s, Ask::Http(options.into()));
-    native.set("http", Function::new(ctx.clone(), http)?)?;
-    let s = session.clone();
-    let load = move |ctx: Ctx<'js>, path: String, from: String| load(&ctx, &s, &path, &from);
-    native.set("load", Function::new(ctx.clone(), load)?)?;
-    let atob = |ctx: Ctx<'js>, text: String| {
-        let bytes = BASE64.decode(text.trim());
-        let bytes = bytes.map_err(|_| Exception::throw_type(&ctx, "atob: not base64"))?;
-        Ok::<_, Error>(bytes.into_iter().map(char::from).collect::<String>())
-    };
-    native.set("atob", Function::new(ctx.clone(), atob)?)?;
-    let btoa = |ctx: Ctx<'js>, text: String| {
-        let bytes: Result<Vec<u8>, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
-        let bytes =
-            bytes.map_err(|_| Exception::throw_type(&ctx, "btoa: a character above 255"))?;
-        Ok::<_, Error>(BASE64.encode(bytes))
-    };
-    native.set("btoa", Function::new(ctx.clone(), btoa)?)?;
-    Ok(native)
-}
-
-fn ask(ctx: &Ctx<'_>, session: &Session, ask: Ask) -> Result<String, Error> {
-    let text = session.ask(ask).map_err(|thrown| throw(ctx, &thrown))?;
-    String::from_utf8(text.into()).map_err(|_| Error::Unknown)
-}
-
-/// A module, compiled: `{path, code}`.
-fn load<'js>(
-    ctx: &Ctx<'js>,
-    session: &Session,
-    path: &str,
-    from: &str,
-) -> Result<Object<'js>, Error> {
-    let script = session
-        .module(path, from)
-        .map_err(|thrown| throw(ctx, &thrown))?;
-    // Comes to be at its end: the names as property descriptors that read and write them.
-    let mut tail = String::from("\n;return {");
-    for name in top_level(&String::from_utf8_lossy(&script.source)) {
-        tail.push_str(&format!(
-            "{name}:typeof {name}==='undefined'?undefined:{{enumerable:true,get:function(){{return {name}}},set:function(v){{{name}=v}}}},"
-        ));
-    }
-    tail.push('}');
-    let code = compile(ctx, &script.path, &script.source, &tail)?;
-    let found = Object::new(ctx.clone())?;
-    found.set("path", script.path)?;
-    found.set("code", code)?;
-    Ok(found)
-}
-
-/// An `Error` with the fault's kind and data.
-fn throw(ctx: &Ctx<'_>, thrown: &Thrown) -> Error {
-    let build = || {
-        let exception = Exception::from_message(ctx.clone(), &thrown.message)?;
-        exception.set("kind", thrown.kind.as_str())?;
-        if !thrown.data.is_empty() {
-            exception.set("data", ctx.json_parse::<_>(&thrown.data[..])?)?;
-        }
-        Ok(exception.throw())
-    };
-    build().unwrap_or_else(|error: Error| error)
 }

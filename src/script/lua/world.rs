@@ -22,8 +22,7 @@ pub struct World {
     lua: Lua,
     shared: Rc<Shared>,
     run: Function,
-    header_lookup: Table,
-    seed: Function,
+    environment: Function,
     clean: usize,
 }
 
@@ -45,7 +44,6 @@ impl World {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
         let base = lua.globals();
         let traceback: Function = base.get::<Table>("debug")?.get("traceback")?;
-        let seed = base.get::<Table>("math")?.get("randomseed")?;
         let array = lua.create_table()?;
         array.raw_set("__metatable", false)?;
         array.set_readonly(true);
@@ -74,10 +72,10 @@ impl World {
             environment: RefCell::default(),
         });
         let native = native(&lua, &shared)?;
-        let (run, header_lookup) = lua
+        let (run, environment) = lua
             .load(include_str!("prelude.lua"))
             .set_name("=callway")
-            .call((native, traceback, &shared.array))?;
+            .call((native, traceback, &shared.array, &shared.fallback))?;
         base.raw_set("_G", Value::Nil)?;
         lua.sandbox(true)?;
         let budget = session.budget.clone();
@@ -95,8 +93,7 @@ impl World {
             lua,
             shared,
             run,
-            header_lookup,
-            seed,
+            environment,
         })
     }
 
@@ -117,14 +114,6 @@ impl World {
         }
         self.lua
             .set_memory_limit(self.lua.used_memory() + session.memory)?;
-        // The generator's state is shared by all calls; nobody may foresee another's numbers.
-        let random = u32::from_ne_bytes(
-            *uuid::Uuid::new_v4()
-                .as_bytes()
-                .first_chunk()
-                .unwrap_or(&[0; 4]),
-        );
-        self.seed.call::<()>(random)?;
         let environment = self.environment(work, script)?;
         *self.shared.environment.borrow_mut() = Some(environment.clone());
         let (function, require) = self.shared.load(&self.lua, script)?;
@@ -186,38 +175,43 @@ impl World {
             (None, Value::Nil) => lua.create_string("")?,
             (None, _) => lua.create_string(&work.params)?,
         };
-        let request = lua.create_table_with_capacity(0, 13)?;
-        match &body {
+        let parameters = match &body {
             Value::Table(table) if work.params.trim_ascii_start().first() == Some(&b'{') => {
-                request.raw_set("parameters", table)?;
+                Some(table.clone())
             }
-            _ => request.raw_set("parameters", lua.create_table()?)?,
-        }
-        request.raw_set("body", body)?;
-        request.raw_set("rawBody", raw)?;
-        let headers = lua.create_table()?;
-        for (name, value) in http.map(|http| &http.headers).into_iter().flatten() {
-            headers.raw_set(name.to_ascii_lowercase(), value.as_str())?;
-        }
-        headers.set_metatable(Some(self.header_lookup.clone()))?;
-        request.raw_set("headers", headers)?;
-        request.raw_set("id", work.call_id.as_str())?;
-        request.raw_set("method", http.map_or("POST", |http| http.verb.as_str()))?;
+            _ => None,
+        };
+        let headers = match http {
+            None => None,
+            Some(http) => {
+                let headers = lua.create_table()?;
+                for (name, value) in &http.headers {
+                    headers.raw_set(name.to_ascii_lowercase(), value.as_str())?;
+                }
+                Some(headers)
+            }
+        };
+        // The generator's state is shared by all calls; nobody may foresee another's numbers.
+        let seed = u32::from_ne_bytes(
+            *uuid::Uuid::new_v4()
+                .as_bytes()
+                .first_chunk()
+                .unwrap_or(&[0; 4]),
+        );
         let uri = http.map_or_else(|| format!("/{}", work.method), |http| http.path.clone());
-        request.raw_set("pathInfo", uri.as_str())?;
-        request.raw_set("URI", uri)?;
-        request.raw_set("queryString", http.map_or("", |http| http.query.as_str()))?;
-        request.raw_set("scriptName", script.path.trim_start_matches('/'))?;
-        let user = lua.create_table_with_capacity(0, 2)?;
-        user.raw_set("id", work.caller.as_str())?;
-        user.raw_set("name", work.caller.as_str())?;
-        request.raw_set("user", user)?;
-        request.raw_set("files", lua.create_table()?)?;
-        let environment = lua.create_table_with_capacity(0, 8)?;
-        environment.raw_set("request", request)?;
-        environment.raw_set("_G", &environment)?;
-        environment.set_metatable(Some(self.shared.fallback.clone()))?;
-        Ok(environment)
+        self.environment.call((
+            seed,
+            body,
+            raw,
+            parameters,
+            headers,
+            work.call_id.as_str(),
+            http.map_or("POST", |http| http.verb.as_str()),
+            uri,
+            http.map_or("", |http| http.query.as_str()),
+            script.path.trim_start_matches('/'),
+            work.caller.as_str(),
+        ))
     }
 }
 
