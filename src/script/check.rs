@@ -75,10 +75,10 @@ mod tests {
     #[test]
     fn a_file_that_closes_its_wrapper_is_bounded() {
         for source in [
-            "}); while (true) {} //",
-            "}); try { while (true) {} } finally { while (true) {} } //",
-            "}); var a = []; while (true) { a.push(new Array(1000).join('x') + a.length); } //",
-            "}); (function f() { f(); })(); //",
+            "}); while (true) {} (function () {",
+            "}); try { while (true) {} } finally { while (true) {} } (function () {",
+            "}); var a = []; while (true) { a.push(new Array(1000).join('x') + a.length); } (function () {",
+            "}); (function f() { f(); })(); (function () {",
         ] {
             assert!(verdict("/a.js", source).is_err(), "{source}");
         }

@@ -9,11 +9,9 @@ use serde_json::json;
 use super::{ROUTES, call};
 use crate::support::{Daemon, Setup};
 
-const LIMIT: Duration = Duration::from_millis(200);
-/// For what is not the script: connecting, waiting for a core on a busy machine.
-const SLACK: Duration = Duration::from_millis(400);
-/// How many attack at once.
-const AT_ONCE: usize = 4;
+const LIMIT: Duration = Duration::from_millis(300);
+/// For what is not the script: connecting, starting a process in the place of one that was killed.
+const START: Duration = Duration::from_millis(100);
 
 const ATTACKS: [(&str, &str); 29] = [
     ("loop.js", "while (true) {}"),
@@ -107,18 +105,25 @@ const ATTACKS: [(&str, &str); 29] = [
     ),
 ];
 
-/// 100 with `CALLWAY_ATTACKS=100`, which takes a while.
-fn tries() -> usize {
-    let tries = std::env::var("CALLWAY_ATTACKS").ok();
-    tries.and_then(|tries| tries.parse().ok()).unwrap_or(5)
+/// `CALLWAY_ATTACKS=100` tries each attack so often, which takes a while, and holds them to the bound
+/// of a machine that does nothing else.
+fn tries() -> Option<usize> {
+    std::env::var("CALLWAY_ATTACKS").ok()?.parse().ok()
 }
 
-/// How many times as long things take because of what else runs on this machine.
-fn crowd() -> f64 {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
-    let load: f64 = load.split(' ').next().unwrap().parse().unwrap();
-    let cores = std::thread::available_parallelism().unwrap().get();
-    (load / (2 * cores) as f64).max(1.0)
+/// How long an attack may take: what docs/scripts.md promises for a machine with a core to spare,
+/// and, among other tests, what it promises for any.
+fn allowed() -> Duration {
+    match tries() {
+        Some(_) => LIMIT * 3 / 2 + START,
+        None => LIMIT * 6 + START,
+    }
+}
+
+/// As many attack at once as there are cores: the limit is CPU time, so more than that wait for each
+/// other.
+fn at_once() -> usize {
+    std::thread::available_parallelism().unwrap().get()
 }
 
 async fn daemon() -> Daemon {
@@ -141,14 +146,16 @@ async fn no_attack_outlives_its_budget_nor_stops_others() {
     let daemon = daemon().await;
     let done = tokio_util::sync::CancellationToken::new();
     let attack = async {
-        let tries = ATTACKS.iter().flat_map(|(name, _)| vec![*name; tries()]);
+        let tries = ATTACKS
+            .iter()
+            .flat_map(|(name, _)| vec![*name; tries().unwrap_or(5)]);
         let ends = stream::iter(tries).map(|name| attack(&daemon, name));
-        let ends: Vec<_> = ends.buffer_unordered(AT_ONCE).collect().await;
+        let ends: Vec<_> = ends.buffer_unordered(at_once()).collect().await;
         done.cancel();
         ends
     };
     let (ends, waits) = tokio::join!(attack, bystander(&daemon, &done));
-    let allowed = (LIMIT * 3 / 2).mul_f64(crowd()) + SLACK;
+    let allowed = allowed();
     let late: Vec<_> = ends
         .iter()
         .filter(|(_, kind, took)| *took > allowed || kind != "script_limit")
@@ -160,7 +167,7 @@ async fn no_attack_outlives_its_budget_nor_stops_others() {
     assert!(waits.len() > 20, "only {} other calls", waits.len());
     let median = waits[waits.len() / 2];
     assert!(
-        median < LIMIT.mul_f64(crowd()),
+        median < allowed / 2,
         "others waited {median:?} in the median"
     );
 }
