@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::files::{ConfigArgs, tell};
+use super::output::print;
 use super::{CONFIG, SOFTWARE, UNAVAILABLE};
 use crate::config::{Config, LoadError};
 
@@ -29,19 +30,20 @@ impl CheckArgs {
         let config = match self.config.read() {
             Ok(config) => config,
             Err(error) => {
-                match self.json {
-                    true => println!("{}", refusal(&error)),
-                    false => tell(&error),
+                let code = ExitCode::from(CONFIG);
+                if self.json {
+                    return print(format_args!("{}\n", refusal(&error)), code);
                 }
-                return ExitCode::from(CONFIG);
+                tell(&error);
+                return code;
             }
         };
         if !self.live {
-            match self.json {
-                true => println!("{}", json!({ "valid": true, "errors": [] })),
-                false => println!("{}", summary(&config)),
-            }
-            return ExitCode::SUCCESS;
+            let text = match self.json {
+                true => json!({ "valid": true, "errors": [] }).to_string(),
+                false => summary(&config),
+            };
+            return print(format_args!("{text}\n"), ExitCode::SUCCESS);
         }
         let findings = match live::look(&config) {
             Ok(findings) => findings,
@@ -50,20 +52,18 @@ impl CheckArgs {
                 return ExitCode::from(SOFTWARE);
             }
         };
-        if self.json {
-            let findings: Vec<_> = findings.iter().map(live::Found::to_json).collect();
-            println!(
-                "{}",
-                json!({ "valid": true, "errors": [], "buses": findings })
-            );
-        } else {
-            println!("{}", summary(&config));
-            findings.iter().for_each(|found| println!("{found}"));
-        }
-        match findings.iter().all(|found| found.works.is_ok()) {
+        let code = match findings.iter().all(|found| found.works.is_ok()) {
             true => ExitCode::SUCCESS,
             false => ExitCode::from(UNAVAILABLE),
-        }
+        };
+        let text = if self.json {
+            let findings: Vec<_> = findings.iter().map(live::Found::to_json).collect();
+            json!({ "valid": true, "errors": [], "buses": findings }).to_string()
+        } else {
+            let lines = findings.iter().map(|found| format!("\n{found}"));
+            lines.fold(summary(&config), |text, line| text + &line)
+        };
+        print(format_args!("{text}\n"), code)
     }
 }
 

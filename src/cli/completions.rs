@@ -1,9 +1,10 @@
 //! `callway completions`: what shells complete.
 
-use std::io;
 use std::process::ExitCode;
 
 use clap_complete::{Shell, generate};
+
+use super::output::print;
 
 /// What `callway completions` is given.
 #[derive(Clone, Debug, clap::Args)]
@@ -15,7 +16,9 @@ pub struct CompletionsArgs {
 impl CompletionsArgs {
     /// Prints the script.
     pub fn run(&self, command: &mut clap::Command) -> ExitCode {
-        generate(self.shell, command, "callway", &mut io::stdout());
-        ExitCode::SUCCESS
+        // Into memory first, where writing cannot fail.
+        let mut script = Vec::new();
+        generate(self.shell, command, "callway", &mut script);
+        print(String::from_utf8_lossy(&script), ExitCode::SUCCESS)
     }
 }

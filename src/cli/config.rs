@@ -1,8 +1,8 @@
 //! `callway config`: the commented default, and the schema of every key.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use super::output::print;
 use crate::config;
 
 /// What `callway config` is given.
@@ -27,9 +27,6 @@ impl ShowArgs {
             What::Default => config::DEFAULT.to_owned(),
             What::Schema => format!("{:#}\n", config::schema()),
         };
-        match io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE, // nobody reads any more
-        }
+        print(text, ExitCode::SUCCESS)
     }
 }

@@ -9,6 +9,7 @@ mod demo;
 mod exec;
 mod files;
 mod outcome;
+mod output;
 mod pretty;
 mod routes;
 mod run;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::auth::{digest, new_secret};
 use crate::router::{Pattern, check_segment};
 
+use super::output::print;
 use super::{SOFTWARE, USAGE};
 
 /// What `callway token` is given.
@@ -73,15 +74,13 @@ impl TokenArgs {
         };
         let row = args.row(&digest(token.expose()).to_string());
         if args.json {
-            println!(
-                "{}",
-                serde_json::json!({ "name": args.name, "token": token.expose(), "row": row })
-            );
+            let shown =
+                serde_json::json!({ "name": args.name, "token": token.expose(), "row": row });
+            print(format_args!("{shown}\n"), ExitCode::SUCCESS)
         } else {
             eprintln!("token, shown this once: {}", token.expose());
-            print!("{row}");
+            print(row, ExitCode::SUCCESS)
         }
-        ExitCode::SUCCESS
     }
 }
 

@@ -145,3 +145,25 @@ fn a_row_that_is_made_is_a_row_that_is_read() {
     assert!(token.starts_with("cw_"), "{token}");
     assert!(text(&output.stdout).contains(&callway::auth::digest(&token).to_string()));
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_defect() {
+    let (_directory, file) = configuration("[limits]\nhops = 4\n");
+    for arguments in [
+        &["check", "--config", &file][..],
+        &["completions", "bash"],
+        &["config", "schema"],
+        &["token", "create", "pump", "--row"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_callway"))
+            .args(arguments)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+        assert!(!error.contains("panicked"), "{arguments:?}: {error}");
+    }
+}
