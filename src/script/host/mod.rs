@@ -88,6 +88,7 @@ struct Engines {
 
 impl Engines {
     fn new(session: &Rc<Session>) -> Engines {
+        let _ = session; // for a build without interpreters
         Engines {
             #[cfg(feature = "js")]
             js: super::js::Engine::new(session.clone()),
@@ -105,7 +106,8 @@ impl Engines {
     }
 
     fn run(&mut self, work: &Work, script: &Script) -> End {
-        let result = match script.path.rsplit_once('.') {
+        let _ = work; // for a build without interpreters
+        let result: Result<Vec<u8>, End> = match script.path.rsplit_once('.') {
             #[cfg(feature = "js")]
             Some((_, "js")) => self.js.run(work, script),
             #[cfg(feature = "lua")]
