@@ -49,14 +49,16 @@ pub async fn echo() -> Result<Peer, Failure> {
     })
 }
 
-/// mosquitto with the settings that `docs/brokers.md` names, and a responder.
-pub async fn mosquitto(directory: &Path) -> Result<Peer, Failure> {
+/// What `docs/brokers.md` says that mosquitto should be set to.
+pub const RECOMMENDED: &str =
+    "set_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 1000\n";
+
+/// mosquitto with these settings beside its own, and a responder.
+pub async fn mosquitto(directory: &Path, name: &str, settings: &str) -> Result<Peer, Failure> {
     let port = free_port().await?;
-    let config = directory.join("mosquitto.conf");
-    let text = format!(
-        "listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n\
-         max_queued_messages 0\nmax_inflight_messages 1000\nlog_type error\n"
-    );
+    let config = directory.join(format!("{name}.conf"));
+    let text =
+        format!("listener {port} 127.0.0.1\nallow_anonymous true\nlog_type error\n{settings}");
     fs::write(&config, text)?;
     let program = if Path::new("/usr/sbin/mosquitto").exists() {
         "/usr/sbin/mosquitto"
@@ -65,7 +67,7 @@ pub async fn mosquitto(directory: &Path) -> Result<Peer, Failure> {
     };
     let process = Process::start(
         Command::new(program).arg("-c").arg(&config),
-        &directory.join("mosquitto.log"),
+        &directory.join(format!("{name}.log")),
     )?;
     listening(port, Duration::from_secs(10)).await?;
     let responder = Process::role(&["respond-mqtt".into(), port.to_string()])?;

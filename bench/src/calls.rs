@@ -10,15 +10,28 @@ use crate::report::{Row, Sample, Target, median, short};
 use crate::ws::Jsonrpc;
 use crate::{Failure, amqp, mqtt, ws};
 
+/// The method whose target is behind a default MQTT broker, with the route's default QoS.
+pub const DEFAULT_MQTT: &str = "bench/default";
+
+/// What the floors are, for the reader of the table.
+pub const FLOORS: &str = "\
+beside MQTT: MQTT 5 request/response by rumqttc, the library of callway's own link; every client
+             has a connection of its own, and the responder is the one that callway asks
+beside AMQP: direct reply-to by lapin, the library of callway's own link; every client has a
+             connection of its own, and the responder is the one that callway asks
+beside scripts: a WebSocket echo by tokio-tungstenite, nothing else";
+
 /// What is there to be measured.
 pub struct Field {
     /// The bare echo.
     pub echo: Option<Peer>,
     /// The MQTT broker.
     pub mosquitto: Option<Peer>,
+    /// An MQTT broker as it is installed, which holds small packets back (no TCP_NODELAY).
+    pub default_mosquitto: Option<Peer>,
     /// The AMQP broker.
     pub rabbitmq: Option<Peer>,
-    /// callway, connected to both.
+    /// callway, connected to all of them.
     pub daemon: Daemon,
     /// Counted time of one measurement.
     pub time: Duration,
@@ -53,7 +66,7 @@ impl Field {
     /// Measures everything once.
     pub async fn round(&self, rounds: &mut Rounds) -> Result<(), Failure> {
         for shape in [Shape::One, Shape::Many] {
-            for path in self.paths() {
+            for path in self.paths(shape) {
                 let sample = self.sample(path, shape).await?;
                 rounds.entry((path, shape)).or_default().push(sample);
             }
@@ -61,7 +74,7 @@ impl Field {
         Ok(())
     }
 
-    fn paths(&self) -> Vec<Path> {
+    fn paths(&self, shape: Shape) -> Vec<Path> {
         let mut paths = Vec::new();
         if self.echo.is_some() {
             paths.extend([
@@ -75,6 +88,9 @@ impl Field {
                 let method = mqtt::TOPICS[usize::from(qos)];
                 paths.extend([Path::MqttFloor(qos), Path::Callway(method)]);
             }
+        }
+        if self.default_mosquitto.is_some() && shape == Shape::One {
+            paths.push(Path::Callway(DEFAULT_MQTT));
         }
         if self.rabbitmq.is_some() {
             paths.extend([Path::AmqpFloor, Path::Callway("bench/amqp")]);
@@ -121,14 +137,11 @@ impl Field {
             }
             Path::MqttFloor(qos) => {
                 let port = self.mosquitto.as_ref().ok_or("no MQTT broker")?.port;
-                let mut lanes = Vec::new();
+                let mut clients = Vec::new();
                 for number in 0..load.connections {
-                    let topic = format!("bench/reply/{number}");
-                    let id = format!("bench-{number}");
-                    let stream = mqtt::connect(port, &id, &[(&topic, qos)]).await?;
-                    lanes.push((stream, mqtt::Floor::new(qos, topic)));
+                    clients.push(mqtt::Floor::connect(port, number, qos).await?);
                 }
-                load::run(lanes, load).await
+                mqtt::run(clients, load).await
             }
             Path::AmqpFloor => {
                 let port = self.rabbitmq.as_ref().ok_or("no AMQP broker")?.port;
@@ -209,6 +222,16 @@ pub fn rows(rounds: &Rounds) -> Vec<Row> {
             at_least,
         ));
         rows.push(cpu_row(work, many.0, cpu));
+    }
+    if let Some(samples) = rounds.get(&(Path::Callway(DEFAULT_MQTT), Shape::One)) {
+        let values: Vec<f64> = samples.iter().map(|s| s.p50 / 1000.0).collect();
+        rows.push(Row {
+            work: "ws > MQTT > ws, p50 with a default mosquitto".into(),
+            base: String::new(),
+            callway: format!("{} ms", short(median(&values))),
+            values,
+            target: Target::AtMost(5.0),
+        });
     }
     rows
 }

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::Failure;
 use crate::brokers::free_port;
+use crate::calls::DEFAULT_MQTT;
 use crate::load::{self, Load};
 use crate::mqtt::TOPICS;
 use crate::process::Process;
@@ -31,6 +32,8 @@ pub struct Daemon {
 pub struct Setup {
     /// Port of the MQTT broker.
     pub mqtt: Option<u16>,
+    /// Port of the MQTT broker with default settings.
+    pub default_mqtt: Option<u16>,
     /// Port of the AMQP broker.
     pub amqp: Option<u16>,
     /// Rows of the routing table that are never called.
@@ -70,6 +73,7 @@ impl Daemon {
         daemon.started_in = begin.elapsed();
         for (there, method) in [
             (setup.mqtt.is_some(), "bench/q1"),
+            (setup.default_mqtt.is_some(), DEFAULT_MQTT),
             (setup.amqp.is_some(), "bench/amqp"),
         ] {
             if there {
@@ -165,6 +169,14 @@ fn configuration(port: u16, token: &str, setup: &Setup) -> String {
                  mqtt = {{ bus = \"field\", topic = \"{topic}\", qos = {qos} }}\n"
             );
         }
+    }
+    if let Some(port) = setup.default_mqtt {
+        text += &format!(
+            "[bus.default]\nurl = \"mqtt://127.0.0.1:{port}\"\n\
+             [[route]]\nmethod = \"{DEFAULT_MQTT}\"\n\
+             mqtt = {{ bus = \"default\", topic = \"{}\" }}\n",
+            TOPICS[1]
+        );
     }
     if let Some(port) = setup.amqp {
         text += &format!(

@@ -165,6 +165,7 @@ async fn measure(options: Options) -> Result<bool, Failure> {
     }
     calibration.read().await;
     let reached = report::print(&rows);
+    println!("\n{}", calls::FLOORS);
     Ok(calibration.verdict() && reached)
 }
 
@@ -175,7 +176,11 @@ async fn start_field(options: &Options, path: &std::path::Path) -> Result<Field,
         false => None,
     };
     let mosquitto = match options.wants("mqtt") {
-        true => Some(brokers::mosquitto(path).await?),
+        true => Some(brokers::mosquitto(path, "mosquitto", brokers::RECOMMENDED).await?),
+        false => None,
+    };
+    let default_mosquitto = match options.wants("mqtt") {
+        true => Some(brokers::mosquitto(path, "default", "").await?),
         false => None,
     };
     let rabbitmq = match options.wants("amqp") {
@@ -184,6 +189,7 @@ async fn start_field(options: &Options, path: &std::path::Path) -> Result<Field,
     };
     let setup = Setup {
         mqtt: mosquitto.as_ref().map(|peer| peer.port),
+        default_mqtt: default_mosquitto.as_ref().map(|peer| peer.port),
         amqp: rabbitmq.as_ref().map(|peer| peer.port),
         more_routes: 0,
     };
@@ -191,6 +197,7 @@ async fn start_field(options: &Options, path: &std::path::Path) -> Result<Field,
     Ok(Field {
         echo,
         mosquitto,
+        default_mosquitto,
         rabbitmq,
         daemon,
         time: options.time,
