@@ -9,6 +9,7 @@ mod duration;
 mod fault;
 mod payload;
 mod pending;
+mod random;
 mod scan;
 mod trace;
 
@@ -17,13 +18,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 pub use self::deadline::Deadline;
 pub use self::duration::parse_duration;
 pub use self::fault::{Fault, Kind};
 pub use self::payload::{Form, Payload};
 pub use self::pending::{Pending, PendingReply};
+pub use self::random::random_bits;
 pub use self::scan::{Defect, scan};
 pub use self::trace::is_traceparent;
 use crate::auth::Caller;
@@ -38,7 +40,13 @@ pub struct CallId(Uuid);
 impl CallId {
     /// A new id.
     pub fn new() -> CallId {
-        CallId(Uuid::now_v7())
+        CallId(match random_bits() {
+            Some(bits) => {
+                let [random @ .., _, _, _, _, _, _] = bits.to_ne_bytes();
+                Builder::from_unix_timestamp_millis(deadline::unix_ms_now(), &random).into_uuid()
+            }
+            None => Uuid::now_v7(),
+        })
     }
 
     /// The id that a daemon wrote into a fault.

@@ -31,7 +31,7 @@ use self::board::Board;
 use self::exchanges::Exchanges;
 use self::publisher::{Publish, Publisher, Purpose};
 use super::Backoff;
-use crate::call::{Deadline, Fault, Kind, Pending};
+use crate::call::{Deadline, Fault, Kind, Pending, random_bits};
 use crate::config::AmqpBus;
 use crate::context::Context;
 use crate::observe::Metrics;
@@ -222,10 +222,7 @@ impl AmqpLink {
 }
 
 fn random_key() -> Result<u128, Fault> {
-    let mut key = [0; 16];
-    aws_lc_rs::rand::fill(&mut key)
-        .map_err(|_| Fault::new(Kind::Internal, "the system gives no random numbers"))?;
-    Ok(u128::from_be_bytes(key))
+    random_bits().ok_or_else(|| Fault::new(Kind::Internal, "the system gives no random numbers"))
 }
 
 fn crowded() -> Fault {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::message::Delivery;
 use super::topic;
-use crate::call::{Pending, PendingReply};
+use crate::call::{Pending, PendingReply, random_bits};
 
 /// The address for replies and who waits for them.
 pub(super) struct Inbox {
@@ -100,11 +100,7 @@ impl Inbox {
 
 impl Correlation {
     pub(super) fn random() -> Correlation {
-        let mut bytes = [0; 16];
-        Correlation(match aws_lc_rs::rand::fill(&mut bytes) {
-            Ok(()) => u128::from_ne_bytes(bytes),
-            Err(_) => uuid::Uuid::new_v4().as_u128(),
-        })
+        Correlation(random_bits().unwrap_or_else(|| uuid::Uuid::new_v4().as_u128()))
     }
 
     fn parse(text: &[u8]) -> Option<Correlation> {
