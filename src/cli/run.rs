@@ -1,7 +1,9 @@
 //! `callway run`: the daemon.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use tokio::runtime::{Builder, Runtime};
@@ -47,7 +49,12 @@ fn in_runtime<F: Future<Output = Result<App, StartError>>>(
     bound: impl FnOnce(SocketAddr),
 ) -> ExitCode {
     observe::log(&config.log);
-    let runtime = match Builder::new_multi_thread().enable_all().build() {
+    let threads = threads(std::thread::available_parallelism());
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("callway: cannot start: {error}");
@@ -77,6 +84,13 @@ fn in_runtime<F: Future<Output = Result<App, StartError>>>(
     });
     end(runtime);
     code
+}
+
+/// How many threads share the daemon's work: half of what the machine has. A call is little work
+/// and is handed on at once, so a second thread costs more in being woken than it takes off the
+/// first; and script hosts and brokers are often on the same machine.
+fn threads(machine: io::Result<NonZeroUsize>) -> usize {
+    machine.map_or(1, |processors| processors.get().div_ceil(2))
 }
 
 /// Only binding tells for sure that an address is free, so one after the other is given up.
