@@ -21,7 +21,7 @@ pub(super) struct Settings {
     pub(super) queue: usize,
     /// Messages of QoS 1 and 2 that may wait for their acknowledgement.
     pub(super) inflight: u16,
-    /// Messages that are sent with one write when many wait.
+    /// Messages that are sent with one write when many wait, and taken up with one read.
     pub(super) batch: usize,
     pub(super) keep_alive: Duration,
     pub(super) connect_timeout: Duration,

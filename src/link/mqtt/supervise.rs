@@ -32,8 +32,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const INFLIGHT: u16 = 1000;
 /// Room in the queue beyond one message for each call: for refusals.
 const SPARE: usize = 256;
-/// Messages sent with one write.
-const BATCH: usize = 64;
+/// Messages sent with one write, and read before anything else is done.
+const BATCH: usize = 128;
 
 /// Keeps the link until it is stopped.
 pub(super) async fn keep(link: MqttLink, setup: Setup) {

@@ -31,6 +31,7 @@ pub(super) fn open(settings: &Settings) -> Result<(AsyncClient, EventLoop), Stri
         .set_max_packet_size(max_packet, max_packet)
         .set_inflight(settings.inflight)
         .set_max_request_batch(settings.batch)
+        .set_read_batch_size(settings.batch)
         .try_set_clean_session(true)
         .map_err(|error| error.to_string())?;
     if let Some((user, password)) = &bus.login {

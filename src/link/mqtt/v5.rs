@@ -35,7 +35,8 @@ pub(super) fn open(settings: &Settings) -> Result<(AsyncClient, EventLoop), Stri
         .set_receive_maximum(Some(u16::MAX))
         .set_max_packet_size(Some(settings.max_packet))
         .set_outgoing_inflight_upper_limit(settings.inflight)
-        .set_max_request_batch(settings.batch);
+        .set_max_request_batch(settings.batch)
+        .set_read_batch_size(settings.batch);
     if let Some((user, password)) = &bus.login {
         options.set_credentials(user.clone(), password.expose().as_bytes().to_vec());
     }
