@@ -14,10 +14,10 @@ use crate::process::Process;
 pub struct Peer {
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
+    /// The responder behind a broker. It ends first, so that it does not complain of its end.
+    _responder: Option<Process>,
     /// The process.
     pub process: Process,
-    /// The responder behind a broker.
-    _responder: Option<Process>,
 }
 
 /// A port that was free just now.
