@@ -19,6 +19,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// A connection that held this long was a good one: the waits start over.
 const GOOD: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A broker that was silent for so long owes the answer to a ping.
+const QUIET: Duration = Duration::from_secs(6);
 /// How often the watchdog looks.
 const TICK: Duration = Duration::from_millis(300);
 /// A broker that said nothing for so long, pings included, or acknowledged nothing while it owed
@@ -242,8 +244,9 @@ impl Guide<'_> {
         }
     }
 
-    /// Ends when the broker is dead. While replies are awaited and nothing comes, it asks the
-    /// broker for a sign of life, so that a stalled one is shown within a second.
+    /// Ends when the broker is dead. While replies are awaited and nothing comes, or not even the
+    /// answer to a ping, it asks the broker for a sign of life, so that a stalled one is shown
+    /// within a second after that.
     async fn watch(&self, open: &Open, shown_up: bool) -> String {
         let Vital {
             heard,
@@ -272,7 +275,9 @@ impl Guide<'_> {
             } else if asked && !stalled {
                 stalled = true;
                 self.show(Some("the broker does not answer"));
-            } else if !asked && self.link.shared.inbox.is_waiting() {
+            } else if !asked
+                && (self.link.shared.inbox.is_waiting() || voice.since.elapsed() > QUIET)
+            {
                 // Subscribing again what is subscribed changes nothing and must be answered.
                 open.client.subscribe(&self.filters[..1]).ok();
                 asked = true;
