@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::{Reading, flag, names_token, row_of, rows, text};
+use super::{Reading, flag, names_token, rows, text};
 use crate::config::node::Node;
 use crate::config::report::Problem;
 use crate::config::{Admin, Dialect, Endpoint, Listener, Route, ScriptrOptions, Tls};
@@ -248,7 +248,7 @@ fn refuse_taken_names(reading: &mut Reading<'_>, routes: &[Arc<Route>]) {
             continue;
         };
         if matches!(&**first, "channels" | "calls") {
-            let row = row_of(root, route);
+            let row = reading.row_of(route);
             let place = row.and_then(|row| row.get("method")).unwrap_or(root);
             let known = reading
                 .problems

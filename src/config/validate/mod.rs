@@ -9,6 +9,7 @@ mod route;
 mod script;
 mod token;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,8 @@ use super::{Admin, Cluster, Config, Log, LogFormat, Route, Scripts, UrlRule, sec
 /// What every check needs: the texts, the environment, and where to put problems.
 struct Reading<'a> {
     root: &'a Node,
+    /// The `[[route]]` rows by method, because there may be very many.
+    routes: HashMap<&'a str, &'a Node>,
     sources: &'a mut Sources,
     environment: &'a Environment,
     problems: &'a mut Problems,
@@ -35,8 +38,15 @@ pub fn config(
     environment: &Environment,
     problems: &mut Problems,
 ) -> Option<Config> {
+    let by_method = |row| Some((text(row, "method")?, row));
     let mut reading = Reading {
         root,
+        // Of two rows with one method the first counts; the second is an error of its own.
+        routes: rows(root, "route")
+            .iter()
+            .rev()
+            .filter_map(by_method)
+            .collect(),
         sources,
         environment,
         problems,
@@ -64,10 +74,15 @@ pub fn config(
     })
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
     fn problem(&mut self, node: &Node, message: impl Into<String>) {
         self.problems
             .push(Problem::new(node.origin.clone(), message));
+    }
+
+    /// The row that a route was read from.
+    fn row_of(&self, route: &Route) -> Option<&'a Node> {
+        self.routes.get(route.pattern.as_str()).copied()
     }
 
     /// Keeps the value, or the problem.
@@ -116,12 +131,6 @@ fn rows<'a>(root: &'a Node, key: &str) -> &'a [Node] {
 fn names_token(root: &Node, name: &str) -> bool {
     let mut rows = rows(root, "token").iter();
     rows.any(|row| text(row, "name") == Some(name))
-}
-
-/// The row that a route was read from.
-fn row_of<'a>(root: &'a Node, route: &Route) -> Option<&'a Node> {
-    let mut rows = rows(root, "route").iter();
-    rows.find(|row| text(row, "method") == Some(route.pattern.as_str()))
 }
 
 /// The text under a key.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 
-use super::{Reading, row_of};
+use super::Reading;
 use crate::config::node::Node;
 use crate::config::{AmqpBus, Bus, MqttBus, Route, RouteTarget};
 
@@ -64,7 +64,7 @@ fn check_mqtt(
             continue;
         }
         let filter = topic.filter(&route.pattern, '/');
-        let place = target_place(root, route, "mqtt", "topic");
+        let place = target_place(reading, route, "mqtt", "topic");
         if calls
             .as_ref()
             .is_some_and(|calls| overlap(calls, &filter, '/'))
@@ -119,7 +119,7 @@ fn check_amqp(reading: &mut Reading<'_>, amqp: &AmqpBus, buses: &[Bus], routes: 
             _ => false,
         };
         if leads_back && same_amqp(through, amqp) {
-            let place = target_place(reading.root, route, "amqp", "routing_key");
+            let place = target_place(reading, route, "amqp", "routing_key");
             reading.problem(place, LOOP);
         }
     }
@@ -174,10 +174,11 @@ fn bus_place<'a>(root: &'a Node, bus: &Bus, key: &str) -> &'a Node {
         .unwrap_or(root)
 }
 
-fn target_place<'a>(root: &'a Node, route: &Route, target: &str, key: &str) -> &'a Node {
-    row_of(root, route)
+fn target_place<'a>(reading: &Reading<'a>, route: &Route, target: &str, key: &str) -> &'a Node {
+    reading
+        .row_of(route)
         .and_then(|row| row.get(target)?.get(key))
-        .unwrap_or(root)
+        .unwrap_or(reading.root)
 }
 
 /// Whether some topic is taken by both filters (MQTT 5, section 4.7); with `.` as the separator,

@@ -1,11 +1,12 @@
 //! The scripts of routes: each of them compiles.
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Reading, row_of};
+use super::Reading;
 use crate::config::node::{Node, Origin, Source};
 use crate::config::report::Problem;
 use crate::config::{Route, RouteTarget, Scripts};
@@ -18,13 +19,14 @@ const DEPTH: usize = 32;
 pub(super) fn check(reading: &mut Reading<'_>, scripts: &Scripts, routes: &[Arc<Route>]) {
     let root = reading.root;
     let mut seen = HashSet::new();
+    let all = LazyCell::new(|| all_below(&scripts.directory));
     for route in routes {
         let RouteTarget::Script { path } = &route.target else {
             continue;
         };
-        let row = row_of(root, route).and_then(|row| row.get("script"));
+        let row = reading.row_of(route).and_then(|row| row.get("script"));
         let place = row.unwrap_or(root);
-        for file in files(&scripts.directory, path) {
+        for file in files(&scripts.directory, path, &all) {
             if seen.insert(file.clone())
                 && let Err(error) = script::check(&file)
             {
@@ -35,7 +37,7 @@ pub(super) fn check(reading: &mut Reading<'_>, scripts: &Scripts, routes: &[Arc<
 }
 
 /// The scripts that a template can lead to, as far as they are there.
-fn files(directory: &Path, template: &Template) -> Vec<PathBuf> {
+fn files(directory: &Path, template: &Template, all: &[PathBuf]) -> Vec<PathBuf> {
     let text = template.as_str();
     let (Some((before, _)), Some((_, after))) = (text.split_once('{'), text.rsplit_once('}'))
     else {
@@ -44,15 +46,17 @@ fn files(directory: &Path, template: &Template) -> Vec<PathBuf> {
             .into_iter()
             .collect();
     };
+    let fits = |file: &&PathBuf| {
+        let name = file.strip_prefix(directory).ok().and_then(Path::to_str);
+        name.is_some_and(|name| name.starts_with(before) && name.ends_with(after))
+    };
+    all.iter().filter(fits).cloned().collect()
+}
+
+/// Every file below the directory, in the order of their names.
+fn all_below(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    walk(directory, DEPTH, &mut |file| {
-        let Some(name) = file.strip_prefix(directory).ok().and_then(Path::to_str) else {
-            return;
-        };
-        if name.starts_with(before) && name.ends_with(after) {
-            found.push(file.to_owned());
-        }
-    });
+    walk(directory, DEPTH, &mut |file| found.push(file.to_owned()));
     found.sort();
     found
 }
