@@ -2,10 +2,13 @@
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::PATIENCE;
 
 /// A process group: a small shell that waits for the end of the tests, and the program beside it.
 ///
@@ -41,12 +44,48 @@ impl Process {
     /// Stops the program where it stands: its connections stay open and nothing answers.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        // The signal reaches one thread after the other; until the last one stands, it may answer.
+        let end = Instant::now() + PATIENCE;
+        while !self
+            .threads()
+            .iter()
+            .all(|state| matches!(state, 'T' | 'Z'))
+        {
+            assert!(Instant::now() < end, "the program does not stop");
+            std::thread::yield_now();
+        }
+    }
+
+    /// The state of each thread in the group, as proc(5) has it.
+    fn threads(&self) -> Vec<char> {
+        let group = self.shell.id().to_string();
+        let stats = paths("/proc")
+            .into_iter()
+            .filter(|process| stat(process).is_some_and(|fields| fields.get(2) == Some(&group)));
+        stats
+            .flat_map(|process| paths(process.join("task")))
+            .filter_map(|thread| stat(&thread)?.first()?.chars().next())
+            .collect()
     }
 
     /// Ends a pause.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
+}
+
+fn paths(directory: impl AsRef<Path>) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect()
+}
+
+/// What follows the name in a `stat` file: state, parent, group, …. `None` once it has ended.
+fn stat(process: &Path) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(process.join("stat")).ok()?;
+    let (_, fields) = text.rsplit_once(')')?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
 }
 
 impl Drop for Process {
