@@ -3,24 +3,20 @@
 mod links;
 mod targets;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use self::links::Links;
 use self::targets::Targets;
-use crate::auth::Authenticator;
 use crate::call::Fault;
 use crate::config::Config;
 use crate::context::Context;
 use crate::ingress::{Admin, Listeners};
-use crate::observe::{LinkStates, Metrics};
-use crate::router::{Dispatcher, Table};
+use crate::router::Table;
+use crate::store::StoreError;
 use crate::systemd::Supervisor;
-use crate::target::Workers;
 
 /// How long what ends may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -47,6 +43,9 @@ pub enum StartError {
     /// A certificate, key or authority cannot be used.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
+    /// What must survive cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The system gives no HTTP client.
     #[error("cannot set up HTTP for the routes to HTTP services: {0}")]
     HttpClient(#[from] Fault),
@@ -55,34 +54,13 @@ pub enum StartError {
 impl App {
     /// Binds the listeners and wires the parts. Brokers are not waited for.
     pub async fn build(config: Config) -> Result<App, StartError> {
-        let config = Arc::new(config);
+        let context = Context::new(config)?;
+        let config = &context.config;
         let admin = config.admin.address.map(|address| {
             Admin::bind(address).map_err(|source| StartError::Bind { address, source })
         });
         let admin = admin.transpose()?;
-        let listeners = Listeners::bind(&config).await?;
-        let metrics = Arc::new(Metrics::new());
-        let failures = config.limits.auth_failures;
-        let auth = Authenticator::new(
-            config.tokens.iter().cloned(),
-            failures.count,
-            failures.period,
-            metrics.clone(),
-        );
-        // The table follows below: scripts, its targets, need the dispatcher to make calls.
-        let dispatcher = Dispatcher::new(Table::default(), config.limits.clone(), metrics.clone());
-        let context = Context {
-            auth: Arc::new(auth),
-            dispatcher: Arc::new(dispatcher),
-            workers: Arc::new(Workers::default()),
-            links: Arc::new(LinkStates::new(metrics.clone())),
-            metrics,
-            tasks: TaskTracker::new(),
-            background: TaskTracker::new(),
-            drain: CancellationToken::new(),
-            stop: CancellationToken::new(),
-            config,
-        };
+        let listeners = Listeners::bind(config).await?;
         let targets = Targets::connect(&context)?;
         let mut table = Table::default();
         for route in &context.config.routes {

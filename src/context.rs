@@ -8,7 +8,8 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::observe::{LinkStates, Metrics};
-use crate::router::Dispatcher;
+use crate::router::{Dispatcher, Table};
+use crate::store::{Store, StoreError};
 use crate::target::Workers;
 
 /// Cloned into every task. Spawn only through [`Context::tasks`] or [`Context::background`], so that
@@ -25,6 +26,8 @@ pub struct Context {
     pub workers: Arc<Workers>,
     /// The state of every link.
     pub links: Arc<LinkStates>,
+    /// What must survive and be looked up.
+    pub store: Store,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The tasks that a drain waits for: client connections and deliveries being answered.
@@ -38,4 +41,32 @@ pub struct Context {
     pub drain: CancellationToken,
     /// Cancelled when the drain is over: every task ends now.
     pub stop: CancellationToken,
+}
+
+impl Context {
+    /// What a configuration asks for; nothing runs yet, and the routing table is empty.
+    pub fn new(config: Config) -> Result<Context, StoreError> {
+        let metrics = Arc::new(Metrics::new());
+        let failures = config.limits.auth_failures;
+        let auth = Authenticator::new(
+            config.tokens.iter().cloned(),
+            failures.count,
+            failures.period,
+            metrics.clone(),
+        );
+        let dispatcher = Dispatcher::new(Table::default(), config.limits.clone(), metrics.clone());
+        Ok(Context {
+            auth: Arc::new(auth),
+            dispatcher: Arc::new(dispatcher),
+            workers: Arc::new(Workers::default()),
+            links: Arc::new(LinkStates::new(metrics.clone())),
+            store: Store::open(&config.store.database, &metrics)?,
+            metrics,
+            tasks: TaskTracker::new(),
+            background: TaskTracker::new(),
+            drain: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            config: Arc::new(config),
+        })
+    }
 }

@@ -110,6 +110,9 @@ pub struct Call {
     pub hops: u32,
     /// W3C Trace Context `traceparent`, well formed, handed on as it came.
     pub traceparent: Option<Arc<str>>,
+    /// An idempotency key: a repeat with the same one gets the first outcome, within the caller and
+    /// the method.
+    pub key: Option<Arc<str>>,
     /// What HTTP callers sent beside the params; scripts see it as `request.headers` and so on.
     pub http: Option<Arc<HttpParts>>,
     /// Where interim news of the responder go, if the caller can take them.

@@ -75,7 +75,7 @@ fn in_runtime<F: Future<Output = Result<App, StartError>>>(
             Err(error) => {
                 tracing::error!("{error}");
                 ExitCode::from(match error {
-                    StartError::Bind { .. } => UNAVAILABLE,
+                    StartError::Bind { .. } | StartError::Store(_) => UNAVAILABLE,
                     StartError::Tls(_) => CONFIG,
                     StartError::HttpClient(_) => SOFTWARE,
                 })

@@ -12,7 +12,11 @@ pub const ROOT: &[Key] = &[
         Rows(LISTEN),
         "where clients connect by WebSocket and HTTP",
     ),
-    key("admin", Table(ADMIN), "health and metrics"),
+    key(
+        "admin",
+        Table(ADMIN),
+        "health, metrics and the commands' socket",
+    ),
     key(
         "cluster",
         Table(CLUSTER),
@@ -34,6 +38,12 @@ pub const ROOT: &[Key] = &[
         Rows(ROUTE),
         "the routing table: methods and where they go",
     ),
+    key(
+        "channel",
+        Rows(CHANNEL),
+        "named streams of events, and where they come from and go to",
+    ),
+    key("store", Table(STORE), "where what must survive is kept"),
     key("limits", Table(LIMITS), "the bounds of everything"),
     key("log", Table(LOG), "what is logged, and how"),
 ];
@@ -112,10 +122,23 @@ const ENDPOINT: &[Key] = &[
     ),
 ];
 
-const ADMIN: &[Key] = &[key(
-    "address",
+const ADMIN: &[Key] = &[
+    key(
+        "address",
+        Text,
+        "address of /healthz, /readyz, /metrics and /api; default 127.0.0.1:9464, \"\" for none",
+    ),
+    key(
+        "socket",
+        Text,
+        "socket that commands use; default /run/callway/admin.sock, \"\" for none",
+    ),
+];
+
+const STORE: &[Key] = &[key(
+    "url",
     Text,
-    "address of /healthz, /readyz and /metrics; default 127.0.0.1:9464, \"\" for none",
+    "sqlite:PATH; default callway.db in $STATE_DIRECTORY, else in a directory beside the file",
 )];
 
 const CLUSTER: &[Key] = &[
@@ -264,6 +287,11 @@ const ROUTE: &[Key] = &[
     key("schema", Table(SCHEMA), "JSON Schemas"),
     key("description", Text, "said by callway routes"),
     key("get", Bool, "callable by HTTP GET; default false"),
+    key(
+        "one_way",
+        Bool,
+        "calls are kept on disk and carried out later, at least once; default false",
+    ),
 ];
 
 const ROUTE_MQTT: &[Key] = &[
@@ -295,6 +323,65 @@ const ROUTE_HTTP: &[Key] = &[
         Choice(&["GET", "POST", "PUT", "PATCH", "DELETE"]),
         "default POST",
     ),
+];
+
+const CHANNEL: &[Key] = &[
+    required(
+        "name",
+        Text,
+        "the channels it is about: literal, {name}, {name...} at the end",
+    ),
+    key(
+        "mqtt",
+        Table(CHANNEL_MQTT),
+        "the MQTT topic with the same events",
+    ),
+    key(
+        "amqp",
+        Table(CHANNEL_AMQP),
+        "the AMQP exchange with the same events",
+    ),
+    key(
+        "history",
+        Table(HISTORY),
+        "how much of the past is kept; nothing without",
+    ),
+    key("call", Text, "the method that is called with each event"),
+    key("call_as", Text, "the token row that calls it"),
+    key("description", Text, "said by callway routes"),
+];
+
+const CHANNEL_MQTT: &[Key] = &[
+    required("bus", Text, "the name of an MQTT bus"),
+    required("topic", Text, "the topic"),
+    key("qos", Integer(0, 2), "default 1"),
+    required(
+        "direction",
+        Choice(&["in", "out", "both"]),
+        "which way events go",
+    ),
+];
+
+const CHANNEL_AMQP: &[Key] = &[
+    required("bus", Text, "the name of an AMQP bus"),
+    required("exchange", Text, "the exchange"),
+    required("routing_key", Text, "the routing key"),
+    required(
+        "direction",
+        Choice(&["in", "out", "both"]),
+        "which way events go",
+    ),
+    key(
+        "declare",
+        Choice(&["topic", "direct", "fanout"]),
+        "declare the exchange instead of checking it",
+    ),
+];
+
+const HISTORY: &[Key] = &[
+    key("count", Integer(1, 10_000_000), "events; default 100"),
+    key("age", Duration, "how old they may get; default 7d"),
+    key("bytes", Size, "of their payloads together; default 10MiB"),
 ];
 
 const RETRY: &[Key] = &[
@@ -372,6 +459,26 @@ const LIMITS: &[Key] = &[
         "hops",
         Integer(1, 1_000),
         "passes of one request through callway; default 8",
+    ),
+    key(
+        "spool_size",
+        Size,
+        "events and one-way calls on disk that wait; default 1GiB",
+    ),
+    key(
+        "spool_age",
+        Duration,
+        "how long they may wait, then they are dead letters; default 7d",
+    ),
+    key(
+        "dead_count",
+        Integer(1, 10_000_000),
+        "dead letters that are kept; default 10000",
+    ),
+    key(
+        "key_window",
+        Duration,
+        "how long outcomes of calls with a key are remembered; default 10m",
     ),
     key(
         "auth_failures",

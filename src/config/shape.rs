@@ -70,19 +70,7 @@ pub const fn required(name: &'static str, shape: Shape, about: &'static str) -> 
 }
 
 /// Keys that a later version will have, so that their refusal can say so.
-const LATER: [&str; 11] = [
-    "store",
-    "channel",
-    "service",
-    "jwt",
-    "one_way",
-    "scriptr",
-    "socket",
-    "spool_size",
-    "spool_age",
-    "dead_count",
-    "key_window",
-];
+const LATER: [&str; 3] = ["service", "jwt", "scriptr"];
 
 /// Compares a table with its description and reports everything that does not fit.
 pub fn check(node: &Node, keys: &[Key], problems: &mut Problems) {

@@ -41,18 +41,10 @@ fn each_mistake_is_named_with_its_place() {
             "2:11",
             "longer than `max_timeout`",
         ),
+        ("[limits]\nspool_size = \"1KiB\"\n", "2:14", "at least 1MiB"),
+        ("[store]\nurl = \"x\"\n", "2:7", "sqlite:PATH"),
         (
-            "[limits]\nspool_size = \"1GiB\"\n",
-            "2:1",
-            "not available in this version",
-        ),
-        (
-            "[store]\nurl = \"x\"\n",
-            "1:2",
-            "not available in this version",
-        ),
-        (
-            "[[channel]]\nname = \"x\"\n",
+            "[[service]]\nname = \"x\"\n",
             "1:3",
             "not available in this version",
         ),
@@ -134,9 +126,9 @@ fn each_mistake_is_named_with_its_place() {
             "no MQTT bus",
         ),
         (
-            "[[route]]\nmethod = \"a\"\none_way = true\nworker = {}\n",
-            "3:1",
-            "not available",
+            "[[channel]]\nname = \"a/{b}\"\ncall = \"c/{b}\"\n",
+            "3:8",
+            "call_as",
         ),
         ("[bus.field]\nurl = \"kafka://h\"\n", "2:7", "mqtt://"),
         (

@@ -2,6 +2,7 @@
 //! `{"method","params"?,"id"?,"token"?,"reply_to"?,"key"?,"timeout"?}`.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub struct Envelope {
     pub reply_to: Option<String>,
     /// How long the caller waits.
     pub timeout: Option<Duration>,
+    /// An idempotency key.
+    pub key: Option<Arc<str>>,
     /// How often the request has passed through callway already.
     pub hops: Option<u32>,
 }
@@ -42,6 +45,7 @@ struct Wire<'a> {
     reply_to: Option<String>,
     timeout: Option<String>,
     hops: Option<u32>,
+    key: Option<String>,
 }
 
 impl Envelope {
@@ -78,6 +82,7 @@ impl Envelope {
             token: wire.token.map(Secret::new),
             reply_to: wire.reply_to,
             timeout,
+            key: wire.key.filter(|key| !key.is_empty()).map(Arc::from),
             hops: wire.hops,
         })
     }

@@ -74,6 +74,8 @@ pub struct Request {
     pub params: Payload,
     /// How long the client waits; `limits.timeout` unless it says so.
     pub timeout: Option<Duration>,
+    /// An idempotency key.
+    pub key: Option<Arc<str>>,
     /// Whether the client can take interim news.
     pub progress: bool,
     /// Whether it may wait for a place when the connection has as many calls under way as it may.

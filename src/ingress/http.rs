@@ -152,6 +152,7 @@ impl Exchange<'_> {
             },
             hops: terms.hops,
             traceparent: terms.traceparent.clone(),
+            key: terms.key.clone(),
             http: Some(Arc::new(request.parts)),
             progress: None,
         }

@@ -59,6 +59,7 @@ pub struct Metrics {
     auth_refused: Family<ViaLabels, Counter>,
     link_up: Family<BusLabels, Gauge>,
     scripts_killed: Counter,
+    store_damaged: Counter,
 }
 
 impl Default for Metrics {
@@ -83,6 +84,7 @@ impl Metrics {
             auth_refused: Family::default(),
             link_up: Family::default(),
             scripts_killed: Counter::default(),
+            store_damaged: Counter::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("calls", "Calls by outcome", metrics.calls.clone());
@@ -125,6 +127,11 @@ impl Metrics {
             "script_hosts_killed",
             "Script hosts that had to be killed",
             metrics.scripts_killed.clone(),
+        );
+        registry.register(
+            "store_damaged",
+            "Databases that were set aside because they were damaged",
+            metrics.store_damaged.clone(),
         );
         metrics
     }
@@ -194,6 +201,11 @@ impl Metrics {
     /// A script host was killed because a script would not stop.
     pub fn script_host_killed(&self) {
         self.scripts_killed.inc();
+    }
+
+    /// A damaged database was set aside.
+    pub fn store_damaged(&self) {
+        self.store_damaged.inc();
     }
 
     /// The text of `/metrics`.

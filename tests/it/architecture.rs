@@ -15,15 +15,16 @@ const TRANSPORTS: [&str; 9] = [
     "rustls::",
 ];
 /// No transport in these: they are the same for all.
-const PURE: [&str; 4] = ["call/", "auth/", "router/", "dialect/"];
+const PURE: [&str; 5] = ["call/", "auth/", "router/", "dialect/", "channel/"];
 /// A library, and the only folders that may name it.
-const BOUND: [(&str, &[&str]); 6] = [
+const BOUND: [(&str, &[&str]); 7] = [
     ("rumqttc", &["link/"]),
     ("lapin", &["link/"]),
     ("tungstenite", &["ingress/", "client/"]),
     ("rquickjs", &["script/"]),
     ("mlua", &["script/"]),
     ("seccompiler", &["script/"]),
+    ("rusqlite", &["store/"]),
 ];
 const LONGEST: usize = 450;
 

@@ -41,6 +41,14 @@ pub struct Limits {
     pub script_calls: u32,
     /// Passes of one request through callway.
     pub hops: u32,
+    /// Bytes of events and one-way calls on disk that wait to be sent or carried out.
+    pub spool_size: u64,
+    /// How long they may wait; then they are dead letters.
+    pub spool_age: Duration,
+    /// Dead letters that are kept; then the oldest go.
+    pub dead_count: usize,
+    /// How long the outcome of a call with an idempotency key is remembered.
+    pub key_window: Duration,
     /// Bad tries per source before they are slowed.
     pub auth_failures: Rate,
     /// How long calls may go on after SIGTERM.
@@ -68,6 +76,10 @@ impl Default for Limits {
             script_memory: 32 * 1024 * 1024,
             script_calls: 100,
             hops: 8,
+            spool_size: 1024 * 1024 * 1024,
+            spool_age: seconds(7 * 86_400),
+            dead_count: 10_000,
+            key_window: seconds(600),
             auth_failures: Rate {
                 count: 20,
                 period: seconds(60),

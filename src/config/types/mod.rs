@@ -1,6 +1,7 @@
 //! What a configuration is once it is validated: plain data, complete.
 
 mod bus;
+mod channel;
 mod limits;
 mod listen;
 mod process;
@@ -9,9 +10,10 @@ mod route;
 use std::sync::Arc;
 
 pub use self::bus::{AmqpBus, Bus, BusCommon, Identity, MqttBus, MqttProtocol};
+pub use self::channel::{Channel, ChannelAmqp, ChannelCall, ChannelMqtt, Direction, History};
 pub use self::limits::Limits;
 pub use self::listen::{Dialect, Endpoint, Listener, ScriptrOptions, Tls};
-pub use self::process::{Admin, Cluster, Log, LogFormat, Scripts, UrlRule};
+pub use self::process::{Admin, AdminSocket, Cluster, Log, LogFormat, Scripts, Store, UrlRule};
 pub use self::route::{Rate, Retry, Route, RouteTarget, Schema};
 use crate::auth::Token;
 
@@ -32,6 +34,10 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// The routing table.
     pub routes: Vec<Arc<Route>>,
+    /// The channels.
+    pub channels: Vec<Arc<Channel>>,
+    /// Where what must survive is kept.
+    pub store: Store,
     /// The bounds of everything.
     pub limits: Limits,
     /// What is logged and how.

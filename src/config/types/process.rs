@@ -9,8 +9,26 @@ use url::Url;
 /// `[admin]`.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// `/healthz`, `/readyz`, `/metrics`.
+    /// `/healthz`, `/readyz`, `/metrics`, `/api`.
     pub address: Option<SocketAddr>,
+    /// The socket that commands use.
+    pub socket: Option<AdminSocket>,
+}
+
+/// `admin.socket`.
+#[derive(Clone, Debug)]
+pub struct AdminSocket {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether somebody asked for it there: then callway does not start without.
+    pub required: bool,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The SQLite database. What else is kept lies beside it.
+    pub database: PathBuf,
 }
 
 /// `[cluster]`.

@@ -30,6 +30,8 @@ pub struct Route {
     pub description: Option<String>,
     /// Callable by HTTP GET.
     pub get: bool,
+    /// Calls are accepted, kept on disk and carried out later; their caller gets no result.
+    pub one_way: bool,
 }
 
 /// The target of a route.

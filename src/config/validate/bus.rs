@@ -10,6 +10,7 @@ use crate::auth::Secret;
 use crate::config::node::{Node, Value};
 use crate::config::{AmqpBus, Bus, BusCommon, Identity, MqttBus, MqttProtocol, secret};
 
+const KINDS: [&str; 2] = ["MQTT", "AMQP"];
 const MQTT_KEYS: [&str; 1] = ["protocol"];
 const AMQP_KEYS: [&str; 2] = ["reply_queues", "prefetch"];
 
@@ -279,4 +280,64 @@ fn is_filter(text: &str) -> bool {
                 "+" => true,
                 level => !level.contains(['+', '#', '\0']),
             })
+}
+
+/// The MQTT bus that the key `bus` of a table names.
+pub(super) fn mqtt_named<'a>(
+    reading: &mut Reading<'_>,
+    node: &Node,
+    buses: &'a [Bus],
+) -> Option<&'a Arc<MqttBus>> {
+    let name = node.get("bus")?.text()?;
+    let found = buses.iter().find_map(|bus| match bus {
+        Bus::Mqtt(bus) if *bus.common.name == *name => Some(bus),
+        _ => None,
+    });
+    if found.is_none() {
+        refuse_bus(reading, node.get("bus")?, name, "MQTT");
+    }
+    found
+}
+
+/// The AMQP bus that the key `bus` of a table names.
+pub(super) fn amqp_named<'a>(
+    reading: &mut Reading<'_>,
+    node: &Node,
+    buses: &'a [Bus],
+) -> Option<&'a Arc<AmqpBus>> {
+    let name = node.get("bus")?.text()?;
+    let found = buses.iter().find_map(|bus| match bus {
+        Bus::Amqp(bus) if *bus.common.name == *name => Some(bus),
+        _ => None,
+    });
+    if found.is_none() {
+        refuse_bus(reading, node.get("bus")?, name, "AMQP");
+    }
+    found
+}
+
+/// The key `declare` of a table that names an exchange.
+pub(super) fn declared(node: &Node) -> Option<&'static str> {
+    let wanted = text(node, "declare")?;
+    ["topic", "direct", "fanout"]
+        .into_iter()
+        .find(|kind| *kind == wanted)
+}
+
+/// Says why a bus is not to be had. One that is there but wrong was refused at its own place.
+fn refuse_bus(reading: &mut Reading<'_>, place: &Node, name: &str, kind: &str) {
+    let bus = reading.root.get("bus").and_then(|table| table.get(name));
+    let Some(bus) = bus else {
+        let message =
+            format!("there is no {kind} bus {name:?}; it would be the table [bus.{name}]");
+        return reading.problem(place, message);
+    };
+    let scheme = text(bus, "url").and_then(|url| url.split_once("://"));
+    let other = scheme.map(|(scheme, _)| scheme.trim_end_matches('s').to_ascii_uppercase());
+    if let Some(other) = other.filter(|other| other != kind && KINDS.contains(&other.as_str())) {
+        reading.problem(
+            place,
+            format!("the bus {name:?} is one of {other}, not of {kind}"),
+        );
+    }
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::{Reading, count, duration, size, text};
 use crate::config::{Limits, values};
 
+/// Below it the spool could not hold one message of the usual limit.
+const SMALLEST_SPOOL: usize = 1024 * 1024;
+
 pub(super) fn limits(reading: &mut Reading<'_>) -> Limits {
     let mut limits = Limits::default();
     let root = reading.root;
@@ -19,6 +22,8 @@ pub(super) fn limits(reading: &mut Reading<'_>) -> Limits {
         ("pong", &mut limits.pong),
         ("script_time", &mut limits.script_time),
         ("drain", &mut limits.drain),
+        ("spool_age", &mut limits.spool_age),
+        ("key_window", &mut limits.key_window),
     ] {
         if let Some(value) = duration(node, key) {
             *field = value;
@@ -45,11 +50,19 @@ pub(super) fn limits(reading: &mut Reading<'_>) -> Limits {
             }
         }
     }
+    if let Some(bytes) = size(node, "spool_size") {
+        limits.spool_size = bytes as u64;
+        if bytes < SMALLEST_SPOOL {
+            let place = node.get("spool_size").unwrap_or(node);
+            reading.problem(place, "`spool_size` must be at least 1MiB");
+        }
+    }
     for (key, field) in [
         ("json_depth", &mut limits.json_depth),
         ("batch", &mut limits.batch),
         ("connections", &mut limits.connections),
         ("in_flight", &mut limits.in_flight),
+        ("dead_count", &mut limits.dead_count),
         (
             "in_flight_per_connection",
             &mut limits.in_flight_per_connection,

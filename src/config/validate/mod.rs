@@ -2,14 +2,17 @@
 //! collected, so that all of them can be mended at once.
 
 mod bus;
+mod channel;
 mod limits;
 mod listen;
 mod overlap;
 mod route;
 mod script;
+mod store;
 mod token;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +22,13 @@ use tracing::level_filters::LevelFilter;
 use super::load::Environment;
 use super::node::{Node, Origin, Sources};
 use super::report::{Problem, Problems};
-use super::{Admin, Cluster, Config, Log, LogFormat, Route, Scripts, UrlRule, secret, values};
+use super::{
+    Admin, AdminSocket, Cluster, Config, Log, LogFormat, Route, Scripts, UrlRule, secret, values,
+};
+use crate::router::{Pattern, Segment, Template};
+
+/// Where commands look for the daemon unless told otherwise.
+pub const ADMIN_SOCKET: &str = "/run/callway/admin.sock";
 
 /// What every check needs: the texts, the environment, and where to put problems.
 struct Reading<'a> {
@@ -56,6 +65,7 @@ pub fn config(
     let scripts = scripts(&mut reading);
     let buses = bus::buses(&mut reading);
     let routes = route::routes(&mut reading, &scripts, &buses, &limits);
+    let channels = channel::channels(&mut reading, &buses);
     let listeners = listen::listeners(&mut reading, &routes);
     overlap::check(&mut reading, &buses, &routes);
     script::check(&mut reading, &scripts, &routes);
@@ -70,6 +80,8 @@ pub fn config(
         buses,
         tokens,
         routes,
+        channels,
+        store: store::store(&mut reading)?,
         limits,
     })
 }
@@ -133,6 +145,25 @@ fn names_token(root: &Node, name: &str) -> bool {
     rows.any(|row| text(row, "name") == Some(name))
 }
 
+/// Reads a template and compares its captures with the pattern's.
+fn template(reading: &mut Reading<'_>, node: &Node, pattern: Option<&Pattern>) -> Option<Template> {
+    let template = reading.keep(node, Template::parse(node.text()?))?;
+    if let Some(pattern) = pattern {
+        reading.keep(node, template.check_against(pattern))?;
+    }
+    Some(template)
+}
+
+/// A pattern without the names of its captures: equal ones take equal names.
+fn shape_of(pattern: &Pattern) -> String {
+    let segments = pattern.segments().iter().map(|segment| match segment {
+        Segment::Literal(text) => text,
+        Segment::One(_) => "{}",
+        Segment::Rest(_) => "{...}",
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
 /// The text under a key.
 fn text<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
     node.get(key)?.text()
@@ -163,12 +194,17 @@ fn count(node: &Node, key: &str) -> Option<usize> {
 }
 
 fn admin(reading: &mut Reading<'_>) -> Admin {
+    Admin {
+        address: admin_address(reading),
+        socket: admin_socket(reading),
+    }
+}
+
+fn admin_address(reading: &mut Reading<'_>) -> Option<SocketAddr> {
     let root = reading.root;
     let node = root.get("admin").and_then(|admin| admin.get("address"));
     let Some(node) = node else {
-        return Admin {
-            address: Some(([127, 0, 0, 1], 9464).into()),
-        };
+        return Some(([127, 0, 0, 1], 9464).into());
     };
     let address = match node.text().unwrap_or_default() {
         "" => None,
@@ -180,7 +216,26 @@ fn admin(reading: &mut Reading<'_>) -> Admin {
             "health and metrics need no token, so they stay on a loopback address",
         );
     }
-    Admin { address }
+    address
+}
+
+fn admin_socket(reading: &mut Reading<'_>) -> Option<AdminSocket> {
+    let root = reading.root;
+    let node = root.get("admin").and_then(|admin| admin.get("socket"));
+    let Some(node) = node else {
+        return Some(AdminSocket {
+            path: ADMIN_SOCKET.into(),
+            required: false,
+        });
+    };
+    if node.text() == Some("") {
+        return None;
+    }
+    let path = reading.path(node)?;
+    Some(AdminSocket {
+        path,
+        required: true,
+    })
 }
 
 fn cluster(reading: &mut Reading<'_>) -> Option<Cluster> {

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::{Reading, bus::is_topic, count, duration, flag, rows, size, text};
+use super::bus::{amqp_named, declared, is_topic, mqtt_named};
+use super::{Reading, count, duration, flag, rows, shape_of, size, template, text};
 use crate::config::node::{Node, Origin};
 use crate::config::report::Problem;
 use crate::config::{
     Bus, Limits, MqttProtocol, Retry, Route, RouteTarget, Schema, Scripts, values,
 };
-use crate::router::{Pattern, Segment, Template};
+use crate::router::Pattern;
 
-const KINDS: [&str; 2] = ["MQTT", "AMQP"];
 const TARGETS: [&str; 5] = ["script", "mqtt", "amqp", "worker", "http"];
 
 pub(super) fn routes(
@@ -38,15 +38,6 @@ pub(super) fn routes(
         routes.push(Arc::new(route));
     }
     routes
-}
-
-fn shape_of(pattern: &Pattern) -> String {
-    let segments = pattern.segments().iter().map(|segment| match segment {
-        Segment::Literal(text) => text,
-        Segment::One(_) => "{}",
-        Segment::Rest(_) => "{...}",
-    });
-    segments.collect::<Vec<_>>().join("/")
 }
 
 fn route(
@@ -82,6 +73,7 @@ fn route(
         schema: schemas(reading, row),
         description: text(row, "description").map(str::to_owned),
         get: flag(row, "get", false),
+        one_way: flag(row, "one_way", false),
         pattern: pattern?,
         target: target?,
     };
@@ -142,15 +134,6 @@ fn target(
     }
 }
 
-/// Reads a template and compares its captures with the pattern's.
-fn template(reading: &mut Reading<'_>, node: &Node, pattern: Option<&Pattern>) -> Option<Template> {
-    let template = reading.keep(node, Template::parse(node.text()?))?;
-    if let Some(pattern) = pattern {
-        reading.keep(node, template.check_against(pattern))?;
-    }
-    Some(template)
-}
-
 fn script(
     reading: &mut Reading<'_>,
     node: &Node,
@@ -194,45 +177,18 @@ fn script(
     Some(RouteTarget::Script { path })
 }
 
-/// Says why a bus is not to be had. One that is there but wrong was refused at its own place.
-fn refuse_bus(reading: &mut Reading<'_>, place: &Node, name: &str, kind: &str) {
-    let bus = reading.root.get("bus").and_then(|table| table.get(name));
-    let Some(bus) = bus else {
-        let message =
-            format!("there is no {kind} bus {name:?}; it would be the table [bus.{name}]");
-        return reading.problem(place, message);
-    };
-    let scheme = text(bus, "url").and_then(|url| url.split_once("://"));
-    let other = scheme.map(|(scheme, _)| scheme.trim_end_matches('s').to_ascii_uppercase());
-    if let Some(other) = other.filter(|other| other != kind && KINDS.contains(&other.as_str())) {
-        reading.problem(
-            place,
-            format!("the bus {name:?} is one of {other}, not of {kind}"),
-        );
-    }
-}
-
 fn mqtt(
     reading: &mut Reading<'_>,
     node: &Node,
     pattern: Option<&Pattern>,
     buses: &[Bus],
 ) -> Option<RouteTarget> {
-    let place = node.get("bus")?;
-    let name = place.text()?;
-    let bus = buses.iter().find_map(|bus| match bus {
-        Bus::Mqtt(bus) if *bus.common.name == *name => Some(bus),
-        _ => None,
-    });
     let topic_node = node.get("topic")?;
     let topic = template(reading, topic_node, pattern)?;
     if !is_topic(&topic.with_wildcard("x")) {
         reading.problem(topic_node, "a topic has no wildcard and no empty level");
     }
-    let Some(bus) = bus else {
-        refuse_bus(reading, place, name, "MQTT");
-        return None;
-    };
+    let bus = mqtt_named(reading, node, buses)?;
     let old = bus.protocol == MqttProtocol::V4;
     if old && text(node, "format") == Some("params") {
         let place = node.get("format").unwrap_or(node);
@@ -257,28 +213,14 @@ fn amqp(
     pattern: Option<&Pattern>,
     buses: &[Bus],
 ) -> Option<RouteTarget> {
-    let place = node.get("bus")?;
-    let name = place.text()?;
-    let bus = buses.iter().find_map(|bus| match bus {
-        Bus::Amqp(bus) if *bus.common.name == *name => Some(bus),
-        _ => None,
-    });
     let key_node = node.get("routing_key")?;
     let routing_key = template(reading, key_node, pattern)?;
     if routing_key.with_wildcard("x").len() > 255 {
         reading.problem(key_node, "a routing key has at most 255 bytes");
     }
-    let Some(bus) = bus else {
-        refuse_bus(reading, place, name, "AMQP");
-        return None;
-    };
+    let bus = amqp_named(reading, node, buses)?;
     let exchange = text(node, "exchange").unwrap_or_default().to_owned();
-    let declare = match text(node, "declare") {
-        Some("topic") => Some("topic"),
-        Some("direct") => Some("direct"),
-        Some("fanout") => Some("fanout"),
-        _ => None,
-    };
+    let declare = declared(node);
     if let Some(place) = node.get("declare").filter(|_| exchange.is_empty()) {
         reading.problem(
             place,

@@ -15,6 +15,8 @@ pub struct Terms {
     pub deadline_unix_ms: Option<u64>,
     /// `traceparent` (W3C Trace Context), if it is well formed.
     pub traceparent: Option<Arc<str>>,
+    /// `Idempotency-Key`.
+    pub key: Option<Arc<str>>,
     /// `callway-hops`: how often the request has passed through callway. What cannot be read
     /// counts as too often, so that no loop gets around the limit.
     pub hops: u32,
@@ -32,6 +34,10 @@ impl Terms {
             traceparent: head
                 .header("traceparent")
                 .filter(|text| is_traceparent(text))
+                .map(Arc::from),
+            key: head
+                .header("idempotency-key")
+                .filter(|key| !key.is_empty())
                 .map(Arc::from),
             hops: head
                 .header("callway-hops")

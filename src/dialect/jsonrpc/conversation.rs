@@ -1,6 +1,7 @@
 //! One client's JSON-RPC conversation: its calls, its batches, and the calls put to it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -128,6 +129,7 @@ impl Conversation {
                 None => Payload::null(),
             },
             timeout: asked.timeout,
+            key: asked.key.map(Arc::from),
             progress: reply.is_some(),
             patient: batch.is_some(),
         };

@@ -34,6 +34,8 @@ pub(super) struct Asked<'a> {
     pub(super) params: Option<&'a RawValue>,
     /// How long the client waits.
     pub(super) timeout: Option<Duration>,
+    /// An idempotency key.
+    pub(super) key: Option<Cow<'a, str>>,
 }
 
 /// Reads a message that is not a batch. `max_depth` bounds what is no call, and ids.
@@ -68,6 +70,7 @@ struct Members<'a> {
     method: Option<&'a RawValue>,
     params: Option<&'a RawValue>,
     timeout: Option<&'a RawValue>,
+    key: Option<&'a RawValue>,
     result: Option<&'a RawValue>,
     error: Option<&'a RawValue>,
     /// A member that stands twice.
@@ -112,11 +115,17 @@ impl<'a> Members<'a> {
                 })?)
             }
         };
+        let key = match self.key.map(text) {
+            None => None,
+            Some(Some(key)) if !key.is_empty() => Some(key),
+            Some(_) => return Err(invalid("key must be a string that is not empty")),
+        };
         Ok(Asked {
             id: self.id,
             method,
             params,
             timeout,
+            key,
         })
     }
 }
@@ -166,6 +175,7 @@ enum Name {
     Method,
     Params,
     Timeout,
+    Key,
     Result,
     Error,
     #[serde(other)]
@@ -192,6 +202,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                         Name::Method => &mut members.method,
                         Name::Params => &mut members.params,
                         Name::Timeout => &mut members.timeout,
+                        Name::Key => &mut members.key,
                         Name::Result => &mut members.result,
                         Name::Error => &mut members.error,
                         Name::Other => {

@@ -187,6 +187,7 @@ fn a_worker_is_asked_and_answers() {
         deadline: Deadline::after(Duration::from_secs(60)),
         hops: 0,
         traceparent: None,
+        key: None,
         http: None,
         progress: None,
     };

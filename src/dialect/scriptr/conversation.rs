@@ -97,6 +97,7 @@ impl Session for Conversation {
                     method: routed(&self.options, &wanted.script).into(),
                     params: wanted.params,
                     timeout: None,
+                    key: None,
                     progress: false,
                     patient: false,
                 };

@@ -99,6 +99,7 @@ impl Desk {
             deadline,
             hops: request.hops,
             traceparent: request.traceparent,
+            key: request.key,
             http: None,
             progress: None,
         };

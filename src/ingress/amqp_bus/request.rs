@@ -23,6 +23,7 @@ pub(super) struct Request {
     pub deadline: Option<Deadline>,
     pub hops: u32,
     pub traceparent: Option<Arc<str>>,
+    pub key: Option<Arc<str>>,
 }
 
 /// Where an answer goes.
@@ -87,6 +88,9 @@ fn read(
         traceparent: text(message, "traceparent")?
             .filter(|text| is_traceparent(text))
             .map(Arc::from),
+        key: text(message, "idempotency-key")?
+            .filter(|key| !key.is_empty())
+            .map(Arc::from),
     };
     match method(message)? {
         Some(method) => {
@@ -123,6 +127,7 @@ fn add_envelope(request: &mut Request, envelope: Envelope) -> Result<(), Fault> 
     request.method = envelope.method;
     request.params = envelope.params;
     request.token = request.token.take().or(envelope.token);
+    request.key = request.key.take().or(envelope.key);
     request.timeout = match (request.timeout, envelope.timeout) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

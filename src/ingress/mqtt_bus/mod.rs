@@ -94,6 +94,7 @@ impl Shared {
             deadline,
             hops: question.hops,
             traceparent: question.traceparent,
+            key: question.key,
             http: None,
             progress: None,
         };

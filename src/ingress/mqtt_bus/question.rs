@@ -22,6 +22,7 @@ pub(super) struct Question {
     pub(super) wanted: Option<Duration>,
     pub(super) hops: u32,
     pub(super) traceparent: Option<Arc<str>>,
+    pub(super) key: Option<Arc<str>>,
 }
 
 /// Reads a delivery on a call topic: what is asked, or why that cannot be said, and where the
@@ -75,6 +76,7 @@ fn params(
         wanted: beside.wanted,
         hops: beside.hops,
         traceparent: beside.traceparent,
+        key: beside.key,
     })
 }
 
@@ -105,6 +107,7 @@ fn envelope(
         wanted: sooner(envelope.timeout, beside.wanted),
         hops: envelope.hops.unwrap_or_default().max(beside.hops),
         traceparent: beside.traceparent,
+        key: envelope.key.or(beside.key),
     })
 }
 
@@ -115,6 +118,7 @@ struct Beside {
     wanted: Option<Duration>,
     hops: u32,
     traceparent: Option<Arc<str>>,
+    key: Option<Arc<str>>,
 }
 
 impl Beside {
@@ -136,6 +140,7 @@ impl Beside {
                 }
                 // What cannot be read counts as too often, so that no loop gets around the limit.
                 "hops" => beside.hops = value.parse().unwrap_or(u32::MAX),
+                "idempotency-key" if !value.is_empty() => beside.key = Some(value.as_str().into()),
                 "traceparent" if is_traceparent(value) => {
                     beside.traceparent = Some(value.as_str().into());
                 }

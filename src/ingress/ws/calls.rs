@@ -96,6 +96,7 @@ impl Calls {
             deadline,
             hops: 0,
             traceparent: None,
+            key: request.key,
             http: None,
             progress: request.progress.then(|| self.progress(ticket)),
         };

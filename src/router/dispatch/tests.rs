@@ -61,6 +61,7 @@ impl World {
                 schema: Schema::default(),
                 description: None,
                 get: false,
+                one_way: false,
             };
             route(&mut row);
             table.add(Arc::new(row), actor.clone());
@@ -100,6 +101,7 @@ impl World {
             deadline: Deadline::after(Duration::from_secs(5)),
             hops: 0,
             traceparent: None,
+            key: None,
             http: None,
             progress: None,
         }

@@ -155,6 +155,7 @@ impl Pool {
                     deadline: call.deadline,
                     hops: call.hops.saturating_add(1),
                     traceparent: call.traceparent.clone(),
+                    key: None,
                     http: None,
                     progress: None,
                 };

@@ -3,20 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use callway::auth::{Authenticator, Caller, Grants, Secret, Token, digest};
+use callway::auth::{Caller, Grants, Secret, Token, digest};
 use callway::call::{Call, CallId, Fault, Outcome, Payload, Via};
 use callway::config::{
     Admin, AmqpBus, Bus, BusCommon, Cluster, Config, Identity, Limits, Log, LogFormat, Route,
-    RouteTarget, Schema, Scripts,
+    RouteTarget, Schema, Scripts, Store,
 };
 use callway::context::Context;
 use callway::ingress::amqp_bus;
 use callway::link::amqp::AmqpLink;
-use callway::observe::{LinkState, LinkStates, Metrics};
-use callway::router::{Dispatcher, Pattern, Table, Template};
-use callway::target::{AmqpTarget, Workers};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use callway::observe::LinkState;
+use callway::router::{Pattern, Table, Template};
+use callway::target::AmqpTarget;
 
 use crate::support::{Rabbit, TOKEN};
 
@@ -26,6 +24,7 @@ pub const CALLS: &str = "callway.calls";
 /// A running bridge; ends on drop.
 pub struct Bridge {
     pub context: Context,
+    _state: tempfile::TempDir,
 }
 
 /// The bus of the tests.
@@ -67,6 +66,7 @@ pub fn route(method: &str, exchange: &str, routing_key: &str) -> Route {
         schema: Schema::default(),
         description: None,
         get: false,
+        one_way: false,
     }
 }
 
@@ -92,49 +92,35 @@ impl Bridge {
             admin: false,
         };
         let tokens = vec![token("tester", TOKEN), token("guest", "nobody knows this")];
-        let metrics = Arc::new(Metrics::new());
-        let limits = Limits::default();
-        let failures = limits.auth_failures;
-        let context = Context {
-            auth: Arc::new(Authenticator::new(
-                tokens.clone(),
-                failures.count,
-                failures.period,
-                metrics.clone(),
-            )),
-            dispatcher: Arc::new(Dispatcher::new(
-                Table::default(),
-                limits.clone(),
-                metrics.clone(),
-            )),
-            workers: Arc::new(Workers::default()),
-            links: Arc::new(LinkStates::new(metrics.clone())),
-            metrics,
-            tasks: TaskTracker::new(),
-            background: TaskTracker::new(),
-            drain: CancellationToken::new(),
-            stop: CancellationToken::new(),
-            config: Arc::new(Config {
-                listeners: Vec::new(),
-                admin: Admin { address: None },
-                cluster: Cluster {
-                    instance: "test".into(),
-                    group: "test".into(),
-                },
-                scripts: Scripts {
-                    directory: "/nowhere".into(),
-                    allow_urls: Vec::new(),
-                },
-                buses: vec![Bus::Amqp(bus.clone())],
-                tokens,
-                routes: routes.clone(),
-                limits,
-                log: Log {
-                    level: "info".into(),
-                    format: LogFormat::Text,
-                },
-            }),
+        let state = tempfile::tempdir().unwrap();
+        let config = Config {
+            listeners: Vec::new(),
+            admin: Admin {
+                address: None,
+                socket: None,
+            },
+            cluster: Cluster {
+                instance: "test".into(),
+                group: "test".into(),
+            },
+            scripts: Scripts {
+                directory: "/nowhere".into(),
+                allow_urls: Vec::new(),
+            },
+            buses: vec![Bus::Amqp(bus.clone())],
+            tokens,
+            routes: routes.clone(),
+            channels: Vec::new(),
+            store: Store {
+                database: state.path().join("callway.db"),
+            },
+            limits: Limits::default(),
+            log: Log {
+                level: "info".into(),
+                format: LogFormat::Text,
+            },
         };
+        let context = Context::new(config).unwrap();
         let (link, start) = AmqpLink::prepare(&context, &bus);
         let mut table = Table::default();
         for route in routes {
@@ -153,7 +139,10 @@ impl Bridge {
         context.dispatcher.replace_table(table);
         start.start();
         amqp_bus::serve(&context, &bus, &link);
-        Bridge { context }
+        Bridge {
+            context,
+            _state: state,
+        }
     }
 
     /// Waits for a state of the link.
@@ -184,6 +173,7 @@ impl Bridge {
             deadline: self.context.dispatcher.deadline(Some(timeout)),
             hops,
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+            key: None,
             http: None,
             progress: None,
         };

@@ -1,0 +1,209 @@
+//! What must survive and be looked up again: one SQLite database, one writer that commits in
+//! groups, one reader. Only this folder knows SQL; each file in it is one kind of thing that is
+//! kept.
+
+mod schema;
+mod worker;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::oneshot;
+
+use self::worker::Worker;
+use crate::call::{Fault, Kind};
+use crate::observe::Metrics;
+
+/// How long another process may hold the database before this one gives up.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// The handle; cheap to clone. The worker threads end with the last one, after their last commit.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    writer: Worker,
+    reader: Worker,
+    metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+/// Why there is no store.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep anything in {path}: {why}; see [store] in the configuration")]
+pub struct StoreError {
+    /// The database.
+    pub path: PathBuf,
+    /// What the system or SQLite said.
+    pub why: String,
+}
+
+impl Store {
+    /// Opens the database, or makes it. One that is damaged beyond reading is set aside, with as
+    /// much of it as can be read taken over, so that the daemon always starts.
+    pub fn open(path: &Path, metrics: &Arc<Metrics>) -> Result<Store, StoreError> {
+        let failed = |why: String| StoreError {
+            path: path.to_owned(),
+            why,
+        };
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(|error| failed(error.to_string()))?;
+        }
+        let writing = match connect(path) {
+            Ok(connection) => connection,
+            Err(error) if is_damage(&error) => {
+                let aside = set_aside(path).map_err(|error| failed(error.to_string()))?;
+                metrics.store_damaged();
+                tracing::error!(
+                    database = %path.display(), kept = %aside.display(), %error,
+                    "the database is damaged; it was set aside and a new one begun"
+                );
+                let connection = connect(path).map_err(|error| failed(error.to_string()))?;
+                schema::take_over(&connection, &aside);
+                connection
+            }
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let reading = Connection::open_with_flags(path, flags);
+        let reading = reading.map_err(|error| failed(error.to_string()))?;
+        let writer = Worker::start("store-writes", writing, true);
+        let reader = Worker::start("store-reads", reading, false);
+        Ok(Store(Arc::new(Inner {
+            writer: writer.map_err(|error| failed(error.to_string()))?,
+            reader: reader.map_err(|error| failed(error.to_string()))?,
+            metrics: metrics.clone(),
+        })))
+    }
+
+    /// Queues a change, in the order of the calls; `told` learns from the writer's thread whether
+    /// it is on disk, in the same order, and must not block. Changes that wait are committed
+    /// together; one that fails is taken back alone.
+    ///
+    /// Returns `overloaded` if too many wait; then `told` is dropped.
+    pub fn submit<T: 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        told: impl FnOnce(Result<T, Fault>) + Send + 'static,
+    ) -> Result<(), Fault> {
+        self.0.submit(&self.0.writer, change, told)
+    }
+
+    /// Changes something and waits until that is on disk.
+    ///
+    /// Returns `overloaded` if too much waits, `unavailable` if it cannot be kept.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (told, hears) = oneshot::channel();
+        // Nobody there: whoever asked has gone away meanwhile.
+        self.submit(change, |outcome| told.send(outcome).unwrap_or_default())?;
+        hears.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// Looks something up: what was committed when it is looked at.
+    ///
+    /// Returns `overloaded` if too much waits, `unavailable` if it cannot be read.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (told, hears) = oneshot::channel();
+        let answer = |outcome| told.send(outcome).unwrap_or_default();
+        self.0.submit(&self.0.reader, look, answer)?;
+        hears.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+impl Inner {
+    fn submit<T: 'static>(
+        &self,
+        worker: &Worker,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        told: impl FnOnce(Result<T, Fault>) + Send + 'static,
+    ) -> Result<(), Fault> {
+        worker
+            .submit(job, told)
+            .inspect_err(|_| self.metrics.limit_reached("store_queue"))
+    }
+}
+
+/// Opens for writing: write-ahead log, synchronised with every commit.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    schema::migrate(&mut connection)?;
+    Ok(connection)
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+/// Renames a database and what belongs to it.
+fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let name = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let aside = format!(".damaged-{}", unix_ms());
+    std::fs::rename(path, name(&aside))?;
+    for beside in ["-wal", "-shm"] {
+        // Not there after a clean end.
+        std::fs::rename(name(beside), name(&format!("{aside}{beside}"))).unwrap_or_default();
+    }
+    Ok(name(&aside))
+}
+
+/// Now, in milliseconds since 1970.
+pub fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
+}
+
+/// What becomes of a job whose statement, or whose commit, failed.
+fn fault_of(error: &rusqlite::Error) -> Fault {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Fault::unavailable(
+            "storage_full",
+            "the disk is full, so nothing can be kept; make room",
+        ),
+        _ => {
+            tracing::error!(%error, "the database refuses");
+            Fault::unavailable("storage_failed", "the database refuses; see callway's log")
+        }
+    }
+}
+
+fn crowded() -> Fault {
+    Fault::new(
+        Kind::Overloaded,
+        "too much waits to be kept, try again soon",
+    )
+    .with_retry_after(Duration::from_secs(1))
+}
+
+fn ended() -> Fault {
+    Fault::new(Kind::ShuttingDown, "callway is shutting down")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! The tables, and how a database of an older callway gets to them.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+/// What each version added. A version that was released is never changed; the next one is added.
+const VERSIONS: &[&str] = &["
+    -- Small things by name: epochs, what was subscribed.
+    CREATE TABLE memo (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+
+    -- Tokens made by `callway token create`; grants as JSON.
+    CREATE TABLE token (
+        name TEXT PRIMARY KEY, sha256 TEXT NOT NULL UNIQUE, grants TEXT NOT NULL,
+        admin INTEGER NOT NULL, created INTEGER NOT NULL, expires INTEGER
+    ) WITHOUT ROWID;
+
+    -- Events that channels with a history keep. `seq` is the second half of a position.
+    CREATE TABLE event (
+        channel TEXT NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, time INTEGER NOT NULL,
+        form INTEGER NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (channel, seq)
+    ) WITHOUT ROWID;
+    CREATE INDEX event_time ON event (time);
+    -- The last `seq` of each channel, the oldest that is still there, and what they take together.
+    CREATE TABLE channel (
+        name TEXT PRIMARY KEY, seq INTEGER NOT NULL, first INTEGER NOT NULL,
+        count INTEGER NOT NULL, bytes INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    -- Idempotency keys: `outcome` is NULL from the start of a call to its end.
+    CREATE TABLE idempotency (
+        caller TEXT NOT NULL, method TEXT NOT NULL, key TEXT NOT NULL, params BLOB NOT NULL,
+        outcome BLOB, time INTEGER NOT NULL, PRIMARY KEY (caller, method, key)
+    ) WITHOUT ROWID;
+    CREATE INDEX idempotency_time ON idempotency (time);
+
+    -- Dead letters. `headers` is a JSON object and never holds a token.
+    CREATE TABLE dead (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, kind TEXT NOT NULL,
+        name TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL, headers TEXT NOT NULL,
+        body BLOB NOT NULL, call_id TEXT
+    );
+    CREATE INDEX dead_call ON dead (call_id) WHERE call_id IS NOT NULL;
+"];
+
+/// Tables in the order in which they are taken over: the dearest first.
+const TABLES: [&str; 6] = ["token", "dead", "idempotency", "channel", "event", "memo"];
+
+/// Brings the database to the newest version.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    for (statements, number) in VERSIONS.iter().zip(1_u32..).skip(version as usize) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(statements)?;
+        transaction.pragma_update(None, "user_version", number)?;
+        transaction.commit()?;
+    }
+    // Reads the whole schema, so that a damaged one shows now.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+}
+
+/// Takes over what can be read of a damaged database, each table by itself.
+pub(super) fn take_over(connection: &Connection, damaged: &Path) {
+    let attached = connection.execute("ATTACH ? AS damaged", [damaged.display().to_string()]);
+    if let Err(error) = attached {
+        tracing::warn!(%error, "nothing could be read of the damaged database");
+        return;
+    }
+    for table in TABLES {
+        let copy = format!("INSERT OR IGNORE INTO main.{table} SELECT * FROM damaged.{table}");
+        match connection.execute(&copy, []) {
+            Ok(rows) => tracing::warn!(table, rows, "taken over from the damaged database"),
+            Err(error) => tracing::error!(table, %error, "lost with the damaged database"),
+        }
+    }
+    if let Err(error) = connection.execute("DETACH damaged", []) {
+        tracing::warn!(%error, "the damaged database is still attached");
+    }
+}

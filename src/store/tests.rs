@@ -1,0 +1,86 @@
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::*;
+
+fn open(directory: &tempfile::TempDir) -> Store {
+    let path = directory.path().join("state/callway.db");
+    Store::open(&path, &Arc::new(Metrics::new())).unwrap()
+}
+
+async fn remember(store: &Store, name: &'static str, value: &'static str) -> Result<(), Fault> {
+    let insert = "INSERT INTO memo (name, value) VALUES (?, ?)";
+    store
+        .write(move |db| db.execute(insert, [name, value]).map(drop))
+        .await
+}
+
+async fn names(store: &Store) -> Vec<String> {
+    let all = store.read(|db| {
+        let mut names = db.prepare("SELECT name FROM memo ORDER BY name")?;
+        names.query_map([], |row| row.get(0))?.collect()
+    });
+    all.await.unwrap()
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    remember(&store, "a", "1").await.unwrap();
+    assert_eq!(names(&store).await, ["a"]);
+    drop(store);
+    assert_eq!(names(&open(&directory)).await, ["a"]);
+}
+
+#[tokio::test]
+async fn one_that_fails_takes_nobody_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    let all = futures_util::future::join3(
+        remember(&store, "a", "1"),
+        remember(&store, "a", "again"),
+        remember(&store, "b", "2"),
+    );
+    let (first, twice, second) = all.await;
+    assert!(first.is_ok() && second.is_ok());
+    assert_eq!(twice.map_err(|fault| fault.kind), Err(Kind::Unavailable));
+    assert_eq!(names(&store).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn everyone_is_told_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    for number in 0..500 {
+        let told = told.clone();
+        store
+            .submit(move |_| Ok(number), move |n| told.lock().push(n.unwrap()))
+            .unwrap();
+    }
+    remember(&store, "last", "1").await.unwrap();
+    assert_eq!(*told.lock(), (0..500).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    remember(&store, "a", "1").await.unwrap();
+    drop(store);
+    let path = directory.path().join("state/callway.db");
+    // The threads end after the last handle; their end writes the log back.
+    while path.with_extension("db-wal").exists() {
+        tokio::task::yield_now().await;
+    }
+    std::fs::write(
+        &path,
+        "no database at all, but long enough to be taken for one",
+    )
+    .unwrap();
+    let store = open(&directory);
+    assert!(names(&store).await.is_empty());
+    remember(&store, "b", "2").await.unwrap();
+}
