@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::ingress::{Admin, Listeners};
 use crate::router::Table;
+use crate::spool::SpoolError;
 use crate::store::StoreError;
 use crate::systemd::Supervisor;
 
@@ -46,6 +47,9 @@ pub enum StartError {
     /// What must survive cannot be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What must survive cannot be kept.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// The system gives no HTTP client.
     #[error("cannot set up HTTP for the routes to HTTP services: {0}")]
     HttpClient(#[from] Fault),
@@ -54,13 +58,13 @@ pub enum StartError {
 impl App {
     /// Binds the listeners and wires the parts. Brokers are not waited for.
     pub async fn build(config: Config) -> Result<App, StartError> {
-        let context = Context::new(config)?;
-        let config = &context.config;
+        // First: nothing else is touched where an address is taken.
         let admin = config.admin.address.map(|address| {
             Admin::bind(address).map_err(|source| StartError::Bind { address, source })
         });
         let admin = admin.transpose()?;
-        let listeners = Listeners::bind(config).await?;
+        let listeners = Listeners::bind(&config).await?;
+        let context = Context::new(config)?;
         let targets = Targets::connect(&context)?;
         let mut table = Table::default();
         for route in &context.config.routes {

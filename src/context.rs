@@ -5,11 +5,16 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app::StartError;
 use crate::auth::Authenticator;
+use crate::call::Fault;
 use crate::config::Config;
 use crate::observe::{LinkStates, Metrics};
+use crate::once::Once;
+use crate::oneway::OneWay;
 use crate::router::{Dispatcher, Table};
-use crate::store::{Store, StoreError};
+use crate::spool::Spool;
+use crate::store::{Letter, Store};
 use crate::target::Workers;
 
 /// Cloned into every task. Spawn only through [`Context::tasks`] or [`Context::background`], so that
@@ -28,6 +33,12 @@ pub struct Context {
     pub links: Arc<LinkStates>,
     /// What must survive and be looked up.
     pub store: Store,
+    /// What waits on disk for a bus, or to be carried out.
+    pub spool: Spool,
+    /// The calls with idempotency keys.
+    pub once: Once,
+    /// The calls that nobody waits for.
+    pub oneway: Arc<OneWay>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The tasks that a drain waits for: client connections and deliveries being answered.
@@ -45,7 +56,7 @@ pub struct Context {
 
 impl Context {
     /// What a configuration asks for; nothing runs yet, and the routing table is empty.
-    pub fn new(config: Config) -> Result<Context, StoreError> {
+    pub fn new(config: Config) -> Result<Context, StartError> {
         let metrics = Arc::new(Metrics::new());
         let failures = config.limits.auth_failures;
         let auth = Authenticator::new(
@@ -54,19 +65,40 @@ impl Context {
             failures.period,
             metrics.clone(),
         );
-        let dispatcher = Dispatcher::new(Table::default(), config.limits.clone(), metrics.clone());
+        let limits = config.limits.clone();
+        let store = Store::open(&config.store.database, &metrics)?;
+        let spool = Spool::open(&config.store.spool(), &limits, &metrics)?;
+        let tasks = TaskTracker::new();
+        let once = Once::new(store.clone(), limits.key_window, tasks.clone());
+        let oneway = Arc::new(OneWay::new(spool.clone()));
+        let dispatcher = Dispatcher::new(
+            Table::default(),
+            limits,
+            metrics.clone(),
+            once.clone(),
+            oneway.clone(),
+        );
         Ok(Context {
             auth: Arc::new(auth),
             dispatcher: Arc::new(dispatcher),
             workers: Arc::new(Workers::default()),
             links: Arc::new(LinkStates::new(metrics.clone())),
-            store: Store::open(&config.store.database, &metrics)?,
+            store,
+            spool,
+            once,
+            oneway,
             metrics,
-            tasks: TaskTracker::new(),
+            tasks,
             background: TaskTracker::new(),
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
             config: Arc::new(config),
         })
+    }
+
+    /// Keeps a dead letter.
+    pub async fn bury(&self, letter: Letter) -> Result<(), Fault> {
+        let kept = self.store.bury(letter, self.config.limits.dead_count).await;
+        kept.inspect_err(|fault| tracing::error!(%fault, "a dead letter cannot be kept"))
     }
 }

@@ -31,6 +31,12 @@ pub mod target;
 
 pub mod link;
 
+pub mod once;
+
+pub mod oneway;
+
+pub mod spool;
+
 pub mod store;
 
 pub mod script;

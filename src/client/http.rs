@@ -43,6 +43,9 @@ pub(super) async fn call(
             format!("wait={}", request.timeout.as_millis().div_ceil(1000)),
         )
         .body(request.params.bytes().clone());
+    if let Some(key) = &request.key {
+        post = post.header("idempotency-key", key);
+    }
     if let Some(token) = token {
         post = post.header(AUTHORIZATION, ws::bearer(token)?);
     }

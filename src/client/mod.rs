@@ -35,6 +35,8 @@ pub struct Request {
     pub params: Payload,
     /// How long it may take, connecting included.
     pub timeout: Duration,
+    /// An idempotency key.
+    pub key: Option<String>,
 }
 
 /// Makes one call. Never waits much longer than its timeout.

@@ -17,6 +17,8 @@ use crate::call::{Call, CallId, Deadline, Defect, Fault, Form, Kind, Outcome, Pa
 use crate::config::{Limits, Retry};
 use crate::link::Backoff;
 use crate::observe::Metrics;
+use crate::once::Once;
+use crate::oneway::OneWay;
 
 /// Characters of a schema's refusal that are shown.
 const LONGEST_REFUSAL: usize = 300;
@@ -30,11 +32,30 @@ pub struct Dispatcher {
     in_flight: AtomicUsize,
     draining: AtomicBool,
     cut_off: CancellationToken,
+    once: Once,
+    oneway: Arc<OneWay>,
+}
+
+/// What is wanted of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    /// Its outcome; a receipt, where its route is one-way.
+    Outcome,
+    /// A receipt, whatever its route says.
+    Receipt,
+    /// That it is carried out now, after a receipt was given.
+    Work,
 }
 
 impl Dispatcher {
     /// Over a routing table.
-    pub fn new(table: Table, limits: Limits, metrics: Arc<Metrics>) -> Dispatcher {
+    pub fn new(
+        table: Table,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+        once: Once,
+        oneway: Arc<OneWay>,
+    ) -> Dispatcher {
         Dispatcher {
             table: ArcSwap::from_pointee(table),
             limits,
@@ -42,6 +63,8 @@ impl Dispatcher {
             in_flight: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             cut_off: CancellationToken::new(),
+            once,
+            oneway,
         }
     }
 
@@ -90,17 +113,35 @@ impl Dispatcher {
         self.table.load().find(name).map(|row| row.route.get)
     }
 
-    /// Takes one call to its outcome. Dropping the future cancels the call.
-    pub async fn call(&self, mut call: Call) -> Outcome {
+    /// Takes one call to its outcome. Dropping the future cancels the call, unless it has an
+    /// idempotency key: then it goes on for whoever comes back for its outcome.
+    pub async fn call(self: &Arc<Self>, call: Call) -> Outcome {
+        self.take(call, Want::Outcome).await
+    }
+
+    /// Accepts a call whose caller waits for no outcome: it is on disk when this comes back with a
+    /// receipt, and is carried out later.
+    pub async fn accept(self: &Arc<Self>, call: Call) -> Outcome {
+        self.take(call, Want::Receipt).await
+    }
+
+    /// Carries out a call that was accepted.
+    pub async fn carry_out(self: &Arc<Self>, call: Call) -> Outcome {
+        self.take(call, Want::Work).await
+    }
+
+    async fn take(self: &Arc<Self>, mut call: Call, want: Want) -> Outcome {
         let id = call.id;
         let mut record = Record::start(self, &call);
-        let outcome = self
-            .admit(&mut call, &mut record.target)
-            .await
-            .map_err(|mut fault| {
+        let outcome = self.admit(&mut call, &mut record.target, want).await;
+        let outcome = outcome.map_err(|mut fault| {
+            // The fault of a repeat names the call that it was the outcome of.
+            let of_another = call.key.is_some() && fault.call_id.is_some();
+            if !of_another {
                 fault.call_id = Some(id);
-                fault
-            });
+            }
+            fault
+        });
         record.outcome = match &outcome {
             Ok(_) => "ok",
             Err(fault) => fault.kind.as_str(),
@@ -108,7 +149,12 @@ impl Dispatcher {
         outcome
     }
 
-    async fn admit(&self, call: &mut Call, target: &mut &'static str) -> Outcome {
+    async fn admit(
+        self: &Arc<Self>,
+        call: &mut Call,
+        target: &mut &'static str,
+        want: Want,
+    ) -> Outcome {
         name::check(&call.method)?;
         if !call.caller.may(Verb::Call, &call.method) {
             return Err(forbidden(&call.method));
@@ -126,11 +172,45 @@ impl Dispatcher {
             call.deadline = call.deadline.min(Deadline::after(timeout));
         }
         call.deadline = call.deadline.min(Deadline::after(self.limits.max_timeout));
-        let deadline = call.deadline;
-        if deadline.passed() {
+        if call.deadline.passed() {
             return Err(timed_out());
         }
-        let run = tokio::time::timeout_at(deadline.instant(), self.enter_and_run(call, row));
+        match call.key.take() {
+            None => self.until_deadline(call, row, want).await,
+            Some(key) => {
+                let outcome = self.with_key(call, &key, row, want).await;
+                call.key = Some(key);
+                outcome
+            }
+        }
+    }
+
+    /// Carries out a call with an idempotency key, or gets the outcome of the one that was.
+    async fn with_key(
+        self: &Arc<Self>,
+        call: &Call,
+        key: &Arc<str>,
+        row: &Arc<Row>,
+        want: Want,
+    ) -> Outcome {
+        let work = || {
+            let (this, row, mut call) = (self.clone(), row.clone(), call.clone());
+            async move {
+                let outcome = this.until_deadline(&mut call, &row, want).await;
+                outcome.map_err(|mut fault| {
+                    fault.call_id = Some(call.id);
+                    fault
+                })
+            }
+        };
+        let outcome =
+            tokio::time::timeout_at(call.deadline.instant(), self.once.run(call, key, work));
+        outcome.await.unwrap_or_else(|_elapsed| Err(timed_out()))
+    }
+
+    async fn until_deadline(&self, call: &mut Call, row: &Row, want: Want) -> Outcome {
+        let deadline = call.deadline;
+        let run = tokio::time::timeout_at(deadline.instant(), self.enter_and_run(call, row, want));
         tokio::select! {
             biased;
             outcome = run => outcome.unwrap_or_else(|_elapsed| Err(timed_out())),
@@ -171,7 +251,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn enter_and_run(&self, call: &mut Call, row: &Row) -> Outcome {
+    async fn enter_and_run(&self, call: &mut Call, row: &Row, want: Want) -> Outcome {
         let place = row.admission.enter(&call.caller.token().name).await;
         let _place = place.map_err(|(limit, fault)| {
             self.metrics.limit_reached(limit);
@@ -189,6 +269,9 @@ impl Dispatcher {
             &call.params,
             Kind::InvalidParams,
         )?;
+        if want == Want::Receipt || (want == Want::Outcome && row.route.one_way) {
+            return self.oneway.accept(call).await;
+        }
         let captures = row.route.pattern.captures(&call.method);
         let reply = match row.route.retry {
             None => guarded(call, row, &captures).await?,

@@ -2,6 +2,8 @@
 //! groups, one reader. Only this folder knows SQL; each file in it is one kind of thing that is
 //! kept.
 
+mod dead;
+mod keys;
 mod schema;
 mod worker;
 
@@ -13,6 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
+pub use self::dead::Letter;
+pub use self::keys::{Begun, KeyName};
 use self::worker::Worker;
 use crate::call::{Fault, Kind};
 use crate::observe::Metrics;

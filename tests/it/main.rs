@@ -18,6 +18,7 @@ mod hostile;
 mod http;
 mod http_target;
 mod jsonrpc;
+mod keys;
 mod matrix;
 mod mqtt;
 mod scriptr;

@@ -164,10 +164,15 @@ impl Daemon {
         Http::new(self.admin)
     }
 
-    /// Kills it, starts it again, and waits until it is ready.
-    pub async fn restart(&mut self) {
+    /// Ends it with SIGKILL.
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Kills it if it runs, starts it again, and waits until it is ready.
+    pub async fn restart(&mut self) {
+        self.kill();
         self.child = launch(&self.directory, &self.environment);
         self.get_ready().await;
     }

@@ -1,0 +1,111 @@
+//! One-way calls: accepted once they are on disk, carried out later, at least once.
+//!
+//! A call is one-way if its route says so, or if it came over a bus without an address for the
+//! reply. Its caller gets a receipt with the call's id, by which its state can be asked for.
+
+mod record;
+mod runner;
+mod states;
+
+use bytes::Bytes;
+
+pub use self::record::Header;
+pub use self::runner::start;
+pub use self::states::State;
+use self::states::States;
+use crate::call::{Call, CallId, Fault, Kind, Outcome, Reply, parcel};
+use crate::spool::{Lane, Spool};
+use crate::store::Letter;
+
+/// Their queue in the spool.
+pub const QUEUE: &str = "calls";
+
+/// The one-way calls of this process.
+pub struct OneWay {
+    spool: Spool,
+    states: States,
+}
+
+impl OneWay {
+    /// Over the spool that keeps them.
+    pub fn new(spool: Spool) -> OneWay {
+        OneWay {
+            spool,
+            states: States::default(),
+        }
+    }
+
+    /// Keeps a call; the receipt says that it is on disk.
+    ///
+    /// Returns `unavailable` if it cannot be kept, `overloaded` if too much waits for the disk.
+    pub async fn accept(&self, call: &Call) -> Outcome {
+        let record = record::write(call).ok_or_else(unfit)?;
+        let caller = &call.caller.token().name;
+        // Before it can be carried out, so that no later state is overwritten.
+        self.states.set(call.id, caller, State::Queued);
+        let kept = match self.spool.append(QUEUE, Lane::Own, record) {
+            Ok(appended) => appended.await,
+            Err(fault) => Err(fault),
+        };
+        match kept {
+            Ok(()) => Ok(Reply::receipt(call.id)),
+            Err(fault) => {
+                self.states.forget(call.id);
+                Err(fault)
+            }
+        }
+    }
+
+    /// How far a call of this caller has come; `None` if nothing is known of it any more.
+    pub fn state(&self, id: CallId, caller: &str) -> Option<State> {
+        self.states.of(id, caller)
+    }
+
+    /// Puts a dead call back among those that wait.
+    pub async fn revive(&self, header: &str, params: &[u8]) -> Result<(), Fault> {
+        let header: Header = serde_json::from_str(header).map_err(|_| unfit())?;
+        let record = parcel::pack(&header, params).ok_or_else(unfit)?;
+        if let Some(id) = header.id() {
+            self.states.set(id, &header.caller, State::Queued);
+        }
+        self.spool.append(QUEUE, Lane::Own, record)?.await
+    }
+
+    /// Calls that an earlier process accepted are known again.
+    fn remember(&self, record: &Bytes) {
+        if let Some((header, _)) = record::read(record)
+            && let Some(id) = header.id()
+        {
+            self.states.set(id, &header.caller, State::Queued);
+        }
+    }
+}
+
+/// Whether a call that was not accepted may be accepted later.
+pub fn may_pass(fault: &Fault) -> bool {
+    matches!(
+        fault.kind,
+        Kind::Unavailable | Kind::Overloaded | Kind::ShuttingDown | Kind::Timeout | Kind::Internal
+    )
+}
+
+/// A call that can never be carried out, as a dead letter.
+pub fn letter(call: &Call, fault: &Fault) -> Letter {
+    letter_of(&Header::of(call), call.params.bytes().clone(), fault)
+}
+
+fn letter_of(header: &Header, params: Bytes, fault: &Fault) -> Letter {
+    Letter {
+        kind: "call",
+        name: header.method.to_string(),
+        source: header.via.as_str().to_owned(),
+        reason: fault.to_string(),
+        headers: serde_json::to_string(header).unwrap_or_default(),
+        body: params.to_vec(),
+        call_id: Some(header.call_id.clone()),
+    }
+}
+
+fn unfit() -> Fault {
+    Fault::new(Kind::Internal, "the call cannot be written down")
+}
