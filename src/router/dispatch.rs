@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::name;
 use super::pattern::Captures;
 use super::table::{Row, Table};
-use crate::auth::Verb;
+use crate::auth::{Verb, token_ended};
 use crate::call::{Call, CallId, Deadline, Defect, Fault, Form, Kind, Outcome, Payload, Via};
 use crate::config::{Limits, Retry};
 use crate::link::Backoff;
@@ -109,6 +109,9 @@ impl Dispatcher {
     }
 
     async fn admit(&self, call: &mut Call, target: &mut &'static str) -> Outcome {
+        if call.caller.has_ended() {
+            return Err(token_ended());
+        }
         name::check(&call.method)?;
         if !call.caller.may(Verb::Call, &call.method) {
             return Err(forbidden(&call.method));
@@ -130,11 +133,13 @@ impl Dispatcher {
         if deadline.passed() {
             return Err(timed_out());
         }
+        let caller_ended = call.caller.ended();
         let run = tokio::time::timeout_at(deadline.instant(), self.enter_and_run(call, row));
         tokio::select! {
             biased;
             outcome = run => outcome.unwrap_or_else(|_elapsed| Err(timed_out())),
             () = self.cut_off.cancelled() => Err(shutting_down("callway ended before there was a reply")),
+            () = caller_ended => Err(token_ended()),
         }
     }
 

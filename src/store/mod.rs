@@ -2,7 +2,9 @@
 //! groups, one reader. Only this folder knows SQL; each file in it is one kind of thing that is
 //! kept.
 
+mod dead;
 mod schema;
+mod tokens;
 mod worker;
 
 use std::fmt;
@@ -13,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
+pub use self::dead::{Buried, Letter, LetterKind};
 use self::worker::Worker;
 use crate::call::{Fault, Kind};
 use crate::observe::Metrics;
@@ -72,6 +75,7 @@ impl Store {
             }
             Err(error) => return Err(failed(error.to_string())),
         };
+        dead::count(&writing, metrics).map_err(|error| failed(error.to_string()))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reading = Connection::open_with_flags(path, flags);
         let reading = reading.map_err(|error| failed(error.to_string()))?;
@@ -104,9 +108,26 @@ impl Store {
         &self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
+        self.write_then(change, |_| {}).await
+    }
+
+    /// The same, and `then` learns of it too: in the order of all changes, once it is on disk, and
+    /// also if whoever asked has gone away meanwhile. So what is kept in memory beside the
+    /// database stays the same as it. It runs on the writer's thread and must not block.
+    pub async fn write_then<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, Fault> {
         let (told, hears) = oneshot::channel();
-        // Nobody there: whoever asked has gone away meanwhile.
-        self.submit(change, |outcome| told.send(outcome).unwrap_or_default())?;
+        let tell = move |outcome: Result<T, Fault>| {
+            if let Ok(value) = &outcome {
+                then(value);
+            }
+            // Nobody there: whoever asked has gone away meanwhile.
+            told.send(outcome).unwrap_or_default();
+        };
+        self.submit(change, tell)?;
         hears.await.unwrap_or_else(|_| Err(ended()))
     }
 
@@ -121,6 +142,10 @@ impl Store {
         let answer = |outcome| told.send(outcome).unwrap_or_default();
         self.0.submit(&self.0.reader, look, answer)?;
         hears.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
     }
 }
 
