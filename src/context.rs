@@ -1,16 +1,21 @@
 //! What every running part shares.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
+use crate::call::Fault;
 use crate::config::Config;
 use crate::observe::{LinkStates, Metrics};
 use crate::router::{Dispatcher, Table};
-use crate::store::{Store, StoreError};
+use crate::store::{Letter, Store, StoreError};
 use crate::target::Workers;
+
+/// Takes a dead letter back to where it was going; comes back once it has arrived.
+pub type Revive = Arc<dyn Fn(Letter) -> BoxFuture<'static, Result<(), Fault>> + Send + Sync>;
 
 /// Cloned into every task. Spawn only through [`Context::tasks`] or [`Context::background`], so that
 /// shutdown can wait.
@@ -28,6 +33,8 @@ pub struct Context {
     pub links: Arc<LinkStates>,
     /// What must survive and be looked up.
     pub store: Store,
+    /// How dead letters are tried again, once somebody can.
+    pub revive: Arc<OnceLock<Revive>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The tasks that a drain waits for: client connections and deliveries being answered.
@@ -61,6 +68,7 @@ impl Context {
             workers: Arc::new(Workers::default()),
             links: Arc::new(LinkStates::new(metrics.clone())),
             store: Store::open(&config.store.database, &metrics)?,
+            revive: Arc::default(),
             metrics,
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
