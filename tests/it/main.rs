@@ -24,5 +24,6 @@ mod scriptr;
 mod scripts;
 mod secrets;
 mod shutdown;
+mod tokens;
 mod workers;
 mod ws;
