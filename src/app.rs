@@ -2,6 +2,7 @@
 
 mod links;
 mod targets;
+mod tokens;
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct App {
     context: Context,
     listeners: Listeners,
-    admin: Option<Admin>,
+    admin: Admin,
     links: Links,
 }
 
@@ -38,6 +39,14 @@ pub enum StartError {
     Bind {
         /// The address.
         address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The admin socket cannot be had.
+    #[error("cannot listen on {}: {source}; see admin.socket", path.display())]
+    Socket {
+        /// Where it was to be.
+        path: std::path::PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
@@ -59,10 +68,7 @@ impl App {
     /// Binds the listeners and wires the parts. Brokers are not waited for.
     pub async fn build(config: Config) -> Result<App, StartError> {
         // First: nothing else is touched where an address is taken.
-        let admin = config.admin.address.map(|address| {
-            Admin::bind(address).map_err(|source| StartError::Bind { address, source })
-        });
-        let admin = admin.transpose()?;
+        let admin = Admin::bind(&config.admin).await?;
         let listeners = Listeners::bind(&config).await?;
         let context = Context::new(config)?;
         let targets = Targets::connect(&context)?;
@@ -73,6 +79,7 @@ impl App {
             }
         }
         context.dispatcher.replace_table(table);
+        tokens::load(&context).await;
         Ok(App {
             context,
             listeners,
@@ -88,14 +95,13 @@ impl App {
 
     /// Where `/healthz`, `/readyz` and `/metrics` will be answered.
     pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
-        self.admin.as_ref().map(Admin::address)
+        self.admin.address()
     }
 
     /// Serves until `shutdown` is cancelled, then drains within `limits.drain`.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        if let Some(admin) = self.admin.take() {
-            admin.serve(&self.context);
-        }
+        self.admin.serve(&self.context);
+        tokens::watch(&self.context);
         self.links.start(&self.context);
         self.listeners.serve(&self.context);
         let supervisor = Supervisor::new(&self.context);

@@ -1,7 +1,8 @@
 //! What every running part shares.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +17,9 @@ use crate::router::{Dispatcher, Table};
 use crate::spool::Spool;
 use crate::store::{Letter, Store};
 use crate::target::Workers;
+
+/// Takes a dead letter back to where it was going; comes back once it has arrived.
+pub type Revive = Arc<dyn Fn(Letter) -> BoxFuture<'static, Result<(), Fault>> + Send + Sync>;
 
 /// Cloned into every task. Spawn only through [`Context::tasks`] or [`Context::background`], so that
 /// shutdown can wait.
@@ -39,6 +43,8 @@ pub struct Context {
     pub once: Once,
     /// The calls that nobody waits for.
     pub oneway: Arc<OneWay>,
+    /// How dead letters are tried again, once somebody can.
+    pub revive: Arc<OnceLock<Revive>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The tasks that a drain waits for: client connections and deliveries being answered.
@@ -87,6 +93,7 @@ impl Context {
             spool,
             once,
             oneway,
+            revive: Arc::default(),
             metrics,
             tasks,
             background: TaskTracker::new(),
@@ -99,6 +106,7 @@ impl Context {
     /// Keeps a dead letter.
     pub async fn bury(&self, letter: Letter) -> Result<(), Fault> {
         let kept = self.store.bury(letter, self.config.limits.dead_count).await;
-        kept.inspect_err(|fault| tracing::error!(%fault, "a dead letter cannot be kept"))
+        kept.map(drop)
+            .inspect_err(|fault| tracing::error!(%fault, "a dead letter cannot be kept"))
     }
 }

@@ -1,9 +1,11 @@
 //! The moment by which a call must have its outcome. It travels across protocols and is never
 //! restarted on the way.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::clock::unix_ms_now;
 
 /// A point in time on this machine's monotonic clock.
 ///
@@ -48,12 +50,6 @@ impl Deadline {
     pub fn instant(self) -> Instant {
         self.0
     }
-}
-
-pub(super) fn unix_ms_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis() as u64)
 }
 
 #[cfg(test)]

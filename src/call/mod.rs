@@ -4,6 +4,7 @@
 //! that tidies up after it (a pending reply is forgotten, a worker is told). So a call has exactly
 //! one outcome by construction: whoever awaits the future gets it, or has gone away.
 
+mod clock;
 mod deadline;
 mod duration;
 mod fault;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::{Builder, Uuid};
 
+pub use self::clock::{rfc3339, unix_ms_now};
 pub use self::deadline::Deadline;
 pub use self::duration::parse_duration;
 pub use self::fault::{Fault, Kind};
@@ -45,7 +47,7 @@ impl CallId {
         CallId(match random_bits() {
             Some(bits) => {
                 let [random @ .., _, _, _, _, _, _] = bits.to_ne_bytes();
-                Builder::from_unix_timestamp_millis(deadline::unix_ms_now(), &random).into_uuid()
+                Builder::from_unix_timestamp_millis(unix_ms_now(), &random).into_uuid()
             }
             None => Uuid::now_v7(),
         })

@@ -5,6 +5,8 @@ mod check;
 mod completions;
 mod config;
 mod credential;
+mod daemon;
+mod dead;
 mod demo;
 mod exec;
 mod files;
@@ -14,6 +16,7 @@ mod pretty;
 mod routes;
 mod run;
 mod serve;
+mod table;
 mod token;
 
 use std::process::ExitCode;
@@ -54,8 +57,10 @@ enum Command {
     Call(call::CallArgs),
     /// Answer a method with a local program
     Serve(serve::ServeArgs),
-    /// Make tokens
+    /// Make, show and revoke tokens
     Token(token::TokenArgs),
+    /// Show dead letters, try them again, remove them
+    Dead(dead::DeadArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Run scripts for the daemon that started this process
@@ -85,7 +90,8 @@ pub fn main() -> ExitCode {
         Command::Config(args) => args.run(),
         Command::Call(args) => client(args.run()),
         Command::Serve(args) => client(args.run()),
-        Command::Token(args) => args.run(),
+        Command::Token(args) => client(args.run()),
+        Command::Dead(args) => client(args.run()),
         Command::Completions(args) => args.run(&mut Cli::command()),
         Command::ScriptHost => crate::script::host_main(),
     }

@@ -1,7 +1,8 @@
-//! The caller's side: makes one call over any transport, and holds a worker's WebSocket session.
-//! Used by the commands `call` and `serve`.
+//! The caller's side: makes one call over any transport, holds a worker's WebSocket session, asks a
+//! daemon of this machine. Used by the commands.
 
 mod address;
+mod admin;
 mod amqp;
 mod fault;
 mod http;
@@ -15,6 +16,7 @@ use crate::auth::Secret;
 use crate::call::{Fault, Kind, Payload};
 
 pub use self::address::{Address, AddressError};
+pub use self::admin::ask;
 pub use self::amqp::AmqpAddress;
 pub use self::fault::from_jsonrpc;
 pub(crate) use self::http::cause;

@@ -93,6 +93,7 @@ pub enum CloseCode {
     BadText = 1007,
     TooBig = 1009,
     InvalidToken = 4000,
+    Revoked = 4003,
     TooSlow = 4008,
     TooManyConnections = 4009,
 }

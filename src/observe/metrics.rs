@@ -38,6 +38,11 @@ struct ReasonLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DeathLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ViaLabels {
     via: &'static str,
 }
@@ -60,6 +65,8 @@ pub struct Metrics {
     link_up: Family<BusLabels, Gauge>,
     scripts_killed: Counter,
     store_damaged: Counter,
+    dead_letters: Gauge,
+    dead_lettered: Family<DeathLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -85,6 +92,8 @@ impl Metrics {
             link_up: Family::default(),
             scripts_killed: Counter::default(),
             store_damaged: Counter::default(),
+            dead_letters: Gauge::default(),
+            dead_lettered: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("calls", "Calls by outcome", metrics.calls.clone());
@@ -132,6 +141,16 @@ impl Metrics {
             "store_damaged",
             "Databases that were set aside because they were damaged",
             metrics.store_damaged.clone(),
+        );
+        registry.register(
+            "dead_letters",
+            "Dead letters that are kept",
+            metrics.dead_letters.clone(),
+        );
+        registry.register(
+            "dead_lettered",
+            "Calls, events and messages that became dead letters, and why",
+            metrics.dead_lettered.clone(),
         );
         metrics
     }
@@ -206,6 +225,18 @@ impl Metrics {
     /// A damaged database was set aside.
     pub fn store_damaged(&self) {
         self.store_damaged.inc();
+    }
+
+    /// How many dead letters there are.
+    pub fn set_dead_letters(&self, count: i64) {
+        self.dead_letters.set(count);
+    }
+
+    /// Something became a dead letter because of a fault of this kind.
+    pub fn dead_lettered(&self, reason: &'static str) {
+        self.dead_lettered
+            .get_or_create(&DeathLabels { reason })
+            .inc();
     }
 
     /// The text of `/metrics`.

@@ -15,7 +15,7 @@ pub use self::states::State;
 use self::states::States;
 use crate::call::{Call, CallId, Fault, Kind, Outcome, Reply, parcel};
 use crate::spool::{Lane, Spool};
-use crate::store::Letter;
+use crate::store::{Letter, LetterKind};
 
 /// Their queue in the spool.
 pub const QUEUE: &str = "calls";
@@ -62,9 +62,10 @@ impl OneWay {
     }
 
     /// Puts a dead call back among those that wait.
-    pub async fn revive(&self, header: &str, params: &[u8]) -> Result<(), Fault> {
-        let header: Header = serde_json::from_str(header).map_err(|_| unfit())?;
-        let record = parcel::pack(&header, params).ok_or_else(unfit)?;
+    pub async fn revive(&self, letter: Letter) -> Result<(), Fault> {
+        let header = serde_json::Value::Object(letter.headers);
+        let header: Header = serde_json::from_value(header).map_err(|_| unfit())?;
+        let record = parcel::pack(&header, &letter.body).ok_or_else(unfit)?;
         if let Some(id) = header.id() {
             self.states.set(id, &header.caller, State::Queued);
         }
@@ -95,14 +96,10 @@ pub fn letter(call: &Call, fault: &Fault) -> Letter {
 }
 
 fn letter_of(header: &Header, params: Bytes, fault: &Fault) -> Letter {
+    let (method, via) = (&header.method, header.via.as_str());
     Letter {
-        kind: "call",
-        name: header.method.to_string(),
-        source: header.via.as_str().to_owned(),
-        reason: fault.to_string(),
-        headers: serde_json::to_string(header).unwrap_or_default(),
-        body: params.to_vec(),
-        call_id: Some(header.call_id.clone()),
+        call_id: header.id(),
+        ..Letter::new(LetterKind::Call, method, via, fault, header, params)
     }
 }
 

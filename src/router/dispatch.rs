@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::name;
 use super::pattern::Captures;
 use super::table::{Row, Table};
-use crate::auth::Verb;
+use crate::auth::{Verb, token_ended};
 use crate::call::{Call, CallId, Deadline, Defect, Fault, Form, Kind, Outcome, Payload, Via};
 use crate::config::{Limits, Retry};
 use crate::link::Backoff;
@@ -155,6 +155,9 @@ impl Dispatcher {
         target: &mut &'static str,
         want: Want,
     ) -> Outcome {
+        if call.caller.has_ended() {
+            return Err(token_ended());
+        }
         name::check(&call.method)?;
         if !call.caller.may(Verb::Call, &call.method) {
             return Err(forbidden(&call.method));
@@ -210,11 +213,13 @@ impl Dispatcher {
 
     async fn until_deadline(&self, call: &mut Call, row: &Row, want: Want) -> Outcome {
         let deadline = call.deadline;
+        let caller_ended = call.caller.ended();
         let run = tokio::time::timeout_at(deadline.instant(), self.enter_and_run(call, row, want));
         tokio::select! {
             biased;
             outcome = run => outcome.unwrap_or_else(|_elapsed| Err(timed_out())),
             () = self.cut_off.cancelled() => Err(shutting_down("callway ended before there was a reply")),
+            () = caller_ended => Err(token_ended()),
         }
     }
 

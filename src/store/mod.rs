@@ -5,6 +5,7 @@
 mod dead;
 mod keys;
 mod schema;
+mod tokens;
 mod worker;
 
 use std::fmt;
@@ -15,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
-pub use self::dead::Letter;
+pub use self::dead::{Buried, Letter, LetterKind};
 pub use self::keys::{Begun, KeyName};
 use self::worker::Worker;
 use crate::call::{Fault, Kind};
@@ -76,6 +77,7 @@ impl Store {
             }
             Err(error) => return Err(failed(error.to_string())),
         };
+        dead::count(&writing, metrics).map_err(|error| failed(error.to_string()))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reading = Connection::open_with_flags(path, flags);
         let reading = reading.map_err(|error| failed(error.to_string()))?;
@@ -108,9 +110,26 @@ impl Store {
         &self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
+        self.write_then(change, |_| {}).await
+    }
+
+    /// The same, and `then` learns of it too: in the order of all changes, once it is on disk, and
+    /// also if whoever asked has gone away meanwhile. So what is kept in memory beside the
+    /// database stays the same as it. It runs on the writer's thread and must not block.
+    pub async fn write_then<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, Fault> {
         let (told, hears) = oneshot::channel();
-        // Nobody there: whoever asked has gone away meanwhile.
-        self.submit(change, |outcome| told.send(outcome).unwrap_or_default())?;
+        let tell = move |outcome: Result<T, Fault>| {
+            if let Ok(value) = &outcome {
+                then(value);
+            }
+            // Nobody there: whoever asked has gone away meanwhile.
+            told.send(outcome).unwrap_or_default();
+        };
+        self.submit(change, tell)?;
         hears.await.unwrap_or_else(|_| Err(ended()))
     }
 
@@ -125,6 +144,10 @@ impl Store {
         let answer = |outcome| told.send(outcome).unwrap_or_default();
         self.0.submit(&self.0.reader, look, answer)?;
         hears.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
     }
 }
 

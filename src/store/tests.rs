@@ -1,3 +1,5 @@
+//! What is written stays, in order, and damage stops no start.
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -18,7 +20,9 @@ async fn remember(store: &Store, name: &'static str, value: &'static str) -> Res
 
 async fn names(store: &Store) -> Vec<String> {
     let all = store.read(|db| {
-        let mut names = db.prepare("SELECT name FROM memo ORDER BY name")?;
+        // One row is there from the start.
+        let names = "SELECT name FROM memo WHERE name <> 'dead.count' ORDER BY name";
+        let mut names = db.prepare(names)?;
         names.query_map([], |row| row.get(0))?.collect()
     });
     all.await.unwrap()

@@ -25,5 +25,6 @@ mod scriptr;
 mod scripts;
 mod secrets;
 mod shutdown;
+mod tokens;
 mod workers;
 mod ws;

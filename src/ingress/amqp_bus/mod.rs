@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::dialect::envelope::without_token;
 use crate::link::amqp::{AmqpLink, Delivery, Message, Outgoing};
 use crate::oneway;
-use crate::store::Letter;
+use crate::store::{Letter, LetterKind};
 
 /// How long an answer may wait for the broker to take it, over a reconnect if need be.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -221,15 +221,8 @@ impl Desk {
         let place = serde_json::json!({
             "bus": bus, "exchange": message.exchange, "routing_key": message.routing_key,
         });
-        let letter = Letter {
-            kind: "message",
-            name: message.routing_key.clone(),
-            source: "amqp".into(),
-            reason: fault.to_string(),
-            headers: place.to_string(),
-            body: body.to_vec(),
-            call_id: None,
-        };
+        let (kind, key) = (LetterKind::Message, &message.routing_key);
+        let letter = Letter::new(kind, key, "amqp", fault, &place, body.clone());
         if self.context.bury(letter).await.is_err() {
             return drop(delivery);
         }
