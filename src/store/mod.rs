@@ -2,6 +2,7 @@
 //! groups, one reader. Only this folder knows SQL; each file in it is one kind of thing that is
 //! kept.
 
+mod memo;
 mod schema;
 mod worker;
 
