@@ -33,7 +33,8 @@ impl Links {
                         .calls
                         .is_some()
                         .then(|| Arc::new(MqttCalls::new(context, bus)) as Arc<dyn Deliveries>);
-                    let (link, start) = MqttLink::prepare(mqtt::Setup::of(context, bus, calls));
+                    let setup = mqtt::Setup::of(context, bus, calls, None);
+                    let (link, start) = MqttLink::prepare(setup);
                     links.mqtt.insert(bus.common.name.clone(), link);
                     links.mqtt_waiting.push(start);
                 }

@@ -4,6 +4,7 @@
 
 mod dead;
 mod keys;
+mod memo;
 mod schema;
 mod tokens;
 mod worker;

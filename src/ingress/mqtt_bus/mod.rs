@@ -14,7 +14,7 @@ use crate::auth::{Caller, Source};
 use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Via};
 use crate::config::{Identity, MqttBus};
 use crate::context::Context;
-use crate::link::mqtt::{Deliveries, Delivery, MqttLink};
+use crate::link::mqtt::{Deliveries, Delivery, MqttLink, Receipt};
 
 /// Takes the calls of one bus.
 pub struct MqttCalls(Arc<Shared>);
@@ -44,7 +44,9 @@ impl MqttCalls {
 }
 
 impl Deliveries for MqttCalls {
-    fn deliver(&self, link: &MqttLink, delivery: Delivery) {
+    fn deliver(&self, link: &MqttLink, delivery: Delivery, receipt: Receipt) {
+        // On arrival: the outcome of a call is its reply.
+        receipt.ack();
         let shared = &self.0;
         if delivery.retained {
             // It would come again with every subscription, long after anybody waits.

@@ -177,6 +177,13 @@ impl Outgoing {
         })
     }
 
+    /// Kept by the broker over its restart, in queues that are kept.
+    #[must_use]
+    pub fn persistent(mut self) -> Outgoing {
+        self.properties = self.properties.with_delivery_mode(2);
+        self
+    }
+
     /// Asks for the reply on the connection that sends this (RabbitMQ's direct reply-to).
     #[must_use]
     pub fn reply_here(mut self) -> Outgoing {
