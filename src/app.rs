@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use self::links::Links;
 use self::targets::Targets;
 use crate::call::Fault;
+use crate::channel;
 use crate::config::Config;
 use crate::context::Context;
 use crate::ingress::{Admin, Listeners};
@@ -93,6 +94,8 @@ impl App {
             admin.serve(&self.context);
         }
         self.links.start(&self.context);
+        let sweep = channel::sweep(self.context.hub.clone(), self.context.stop.clone());
+        self.context.background.spawn(sweep);
         self.listeners.serve(&self.context);
         let supervisor = Supervisor::new(&self.context);
         tokio::select! {
@@ -107,6 +110,7 @@ impl App {
 /// Lets nobody in any more, waits for what is under way, then ends the rest.
 async fn drain(context: Context) {
     context.dispatcher.drain();
+    context.hub.drain();
     context.drain.cancel();
     context.tasks.close();
     context.background.close();

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
+use crate::channel::Hub;
 use crate::config::Config;
 use crate::observe::{LinkStates, Metrics};
 use crate::router::{Dispatcher, Table};
@@ -28,6 +29,8 @@ pub struct Context {
     pub links: Arc<LinkStates>,
     /// What must survive and be looked up.
     pub store: Store,
+    /// The channels.
+    pub hub: Arc<Hub>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The tasks that a drain waits for: client connections and deliveries being answered.
@@ -55,12 +58,14 @@ impl Context {
             metrics.clone(),
         );
         let dispatcher = Dispatcher::new(Table::default(), config.limits.clone(), metrics.clone());
+        let store = Store::open(&config.store.database, &metrics)?;
         Ok(Context {
             auth: Arc::new(auth),
             dispatcher: Arc::new(dispatcher),
             workers: Arc::new(Workers::default()),
             links: Arc::new(LinkStates::new(metrics.clone())),
-            store: Store::open(&config.store.database, &metrics)?,
+            hub: Hub::new(&config, &store, &metrics)?,
+            store,
             metrics,
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),

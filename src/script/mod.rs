@@ -5,7 +5,6 @@
 //! grants.
 
 mod check;
-mod clock;
 mod fetch;
 mod host;
 #[cfg(feature = "js")]

@@ -2,6 +2,7 @@
 //! groups, one reader. Only this folder knows SQL; each file in it is one kind of thing that is
 //! kept.
 
+mod history;
 mod schema;
 mod worker;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
+pub use self::history::{Page, Record, Which};
 use self::worker::Worker;
 use crate::call::{Fault, Kind};
 use crate::observe::Metrics;
@@ -28,6 +30,7 @@ struct Inner {
     writer: Worker,
     reader: Worker,
     metrics: Arc<Metrics>,
+    path: PathBuf,
 }
 
 impl fmt::Debug for Store {
@@ -81,6 +84,7 @@ impl Store {
             writer: writer.map_err(|error| failed(error.to_string()))?,
             reader: reader.map_err(|error| failed(error.to_string()))?,
             metrics: metrics.clone(),
+            path: path.to_owned(),
         })))
     }
 

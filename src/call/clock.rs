@@ -1,13 +1,17 @@
-//! Timestamps of log lines.
+//! The wall clock, and how it is written.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Now, as RFC 3339 in UTC with milliseconds.
-pub fn now() -> String {
-    let since = SystemTime::now()
+/// Now, in milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    format(since.as_secs(), since.subsec_millis())
+        .map_or(0, |d| d.as_millis() as u64)
+}
+
+/// A time in milliseconds since 1970 as RFC 3339 in UTC.
+pub fn rfc3339(unix_ms: u64) -> String {
+    format(unix_ms / 1000, (unix_ms % 1000) as u32)
 }
 
 /// The civil date of a day number, after Howard Hinnant's `civil_from_days`.
