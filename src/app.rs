@@ -1,9 +1,11 @@
 //! Wires everything from a validated configuration: [`App::build`] binds, [`App::run`] runs.
 
 mod links;
+mod revive;
 mod targets;
 mod tokens;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -11,10 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::links::Links;
 use self::targets::Targets;
+use crate::bridge::Bridge;
 use crate::call::Fault;
+use crate::channel;
 use crate::config::Config;
 use crate::context::Context;
 use crate::ingress::{Admin, Listeners};
+use crate::oneway;
 use crate::router::Table;
 use crate::spool::SpoolError;
 use crate::store::StoreError;
@@ -29,6 +34,7 @@ pub struct App {
     listeners: Listeners,
     admin: Admin,
     links: Links,
+    bridge: Arc<Bridge>,
 }
 
 /// Why a daemon could not be built.
@@ -79,12 +85,17 @@ impl App {
             }
         }
         context.dispatcher.replace_table(table);
+        let links = &targets.links;
+        let bridge = Bridge::new(&context, &links.mqtt, &links.amqp);
+        context.hub.set_outward(bridge.clone());
+        revive::set(&context, &bridge);
         tokens::load(&context).await;
         Ok(App {
             context,
             listeners,
             admin,
             links: targets.links,
+            bridge,
         })
     }
 
@@ -103,6 +114,11 @@ impl App {
         self.admin.serve(&self.context);
         tokens::watch(&self.context);
         self.links.start(&self.context);
+        self.bridge.start();
+        oneway::start(&self.context);
+        self.context.once.sweep(&self.context);
+        let sweep = channel::sweep(self.context.hub.clone(), self.context.stop.clone());
+        self.context.background.spawn(sweep);
         self.listeners.serve(&self.context);
         let supervisor = Supervisor::new(&self.context);
         tokio::select! {
@@ -117,6 +133,7 @@ impl App {
 /// Lets nobody in any more, waits for what is under way, then ends the rest.
 async fn drain(context: Context) {
     context.dispatcher.drain();
+    context.hub.drain();
     context.drain.cancel();
     context.tasks.close();
     context.background.close();

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::StartError;
 use crate::auth::Authenticator;
 use crate::call::Fault;
+use crate::channel::Hub;
 use crate::config::Config;
 use crate::observe::{LinkStates, Metrics};
 use crate::once::Once;
@@ -45,6 +46,8 @@ pub struct Context {
     pub oneway: Arc<OneWay>,
     /// How dead letters are tried again, once somebody can.
     pub revive: Arc<OnceLock<Revive>>,
+    /// The channels.
+    pub hub: Arc<Hub>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The tasks that a drain waits for: client connections and deliveries being answered.
@@ -89,6 +92,7 @@ impl Context {
             dispatcher: Arc::new(dispatcher),
             workers: Arc::new(Workers::default()),
             links: Arc::new(LinkStates::new(metrics.clone())),
+            hub: Hub::new(&config, &store, &metrics)?,
             store,
             spool,
             once,

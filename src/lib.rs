@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! ingress → dialect → call → auth → router → target
+//!                        ↘ channel (events, history) ↗
 //! link = broker connections, used by ingress and target · script = interpreter hosts
 //! ```
 
@@ -26,6 +27,10 @@ pub mod call;
 pub mod auth;
 
 pub mod router;
+
+pub mod bridge;
+
+pub mod channel;
 
 pub mod target;
 

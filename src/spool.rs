@@ -34,7 +34,16 @@ impl std::future::Future for Appended {
         std::task::Poll::Ready(Ok(()))
     }
 }
+pub struct QueueStats {
+    pub queue: String,
+    pub messages: u64,
+    pub bytes: u64,
+    pub oldest: Option<u64>,
+}
 impl Spool {
+    pub fn stats(&self) -> Vec<QueueStats> {
+        vec![]
+    }
     pub fn open(d: &Path, l: &Limits, m: &Arc<Metrics>) -> Result<Spool, SpoolError> {
         Ok(Spool)
     }

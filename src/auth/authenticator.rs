@@ -8,7 +8,7 @@ use super::keyring::Keyring;
 use super::throttle::{Source, Throttle};
 use super::token::{Digest, Secret, Token, digest};
 use super::{Caller, token_ended};
-use crate::call::{Fault, Kind, unix_ms_now};
+use crate::call::{Fault, Kind, unix_ms};
 use crate::observe::Metrics;
 
 /// Knows the configured token rows and those that were made while callway ran.
@@ -77,7 +77,7 @@ impl Authenticator {
     pub fn by_name(&self, name: &str) -> Option<Caller> {
         match self.by_name.get(name) {
             Some(token) => Some(Caller::new(token.clone())),
-            None => self.made.by_name(name, unix_ms_now()),
+            None => self.made.by_name(name, unix_ms()),
         }
     }
 
@@ -96,7 +96,7 @@ impl Authenticator {
     /// the comparison after it is constant-time all the same.
     fn find(&self, digest: &Digest) -> Option<Caller> {
         let Some(token) = self.by_digest.get(digest) else {
-            return self.made.find(digest, unix_ms_now());
+            return self.made.find(digest, unix_ms());
         };
         token.digest.is(digest).then(|| Caller::new(token.clone()))
     }

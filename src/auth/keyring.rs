@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Caller;
 use super::token::{Digest, Token};
-use crate::call::unix_ms_now;
+use crate::call::unix_ms;
 
 /// How often the clock is looked at while a token waits for its end: it may have been set.
 const LOOK: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ impl Keyring {
     pub fn add(&self, tokens: impl IntoIterator<Item = Made>) {
         let tokens = tokens.into_iter().map(Key::new).map(Arc::new);
         let tokens: Vec<_> = tokens.collect();
-        let forgotten = Made::forgotten_before(unix_ms_now());
+        let forgotten = Made::forgotten_before(unix_ms());
         self.keys.rcu(|keys| {
             let mut keys = Keys::clone(keys);
             keys.retain(|key| !key.made.has_expired(forgotten));
@@ -105,7 +105,7 @@ impl Keyring {
     /// Goes on for as long as it is polled.
     pub async fn watch(&self) {
         loop {
-            match self.sweep(unix_ms_now()) {
+            match self.sweep(unix_ms()) {
                 None => self.changed.notified().await,
                 Some(next) => {
                     let changed = self.changed.notified();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::clock::unix_ms_now;
+use super::clock::unix_ms;
 
 /// A point in time on this machine's monotonic clock.
 ///
@@ -22,7 +22,7 @@ impl Deadline {
 
     /// The deadline that a peer gave as Unix milliseconds. One that passed already is now.
     pub fn from_unix_ms(ms: u64) -> Deadline {
-        Deadline::after(Duration::from_millis(ms.saturating_sub(unix_ms_now())))
+        Deadline::after(Duration::from_millis(ms.saturating_sub(unix_ms())))
     }
 
     /// The sooner of two.
@@ -43,7 +43,7 @@ impl Deadline {
 
     /// As Unix milliseconds, for the next hop.
     pub fn unix_ms(self) -> u64 {
-        unix_ms_now() + self.remaining().as_millis() as u64
+        unix_ms() + self.remaining().as_millis() as u64
     }
 
     /// For timers.
@@ -59,9 +59,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deadline_of_the_past_is_now() {
         assert!(Deadline::from_unix_ms(0).passed());
-        assert!(
-            Deadline::from_unix_ms(unix_ms_now() + 60_000).remaining() > Duration::from_secs(50)
-        );
+        assert!(Deadline::from_unix_ms(unix_ms() + 60_000).remaining() > Duration::from_secs(50));
     }
 
     #[tokio::test(start_paused = true)]

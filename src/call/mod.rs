@@ -13,6 +13,7 @@ mod payload;
 mod pending;
 mod random;
 mod scan;
+mod text;
 mod trace;
 
 use std::fmt;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::{Builder, Uuid};
 
-pub use self::clock::{rfc3339, unix_ms_now};
+pub use self::clock::{rfc3339, unix_ms};
 pub use self::deadline::Deadline;
 pub use self::duration::parse_duration;
 pub use self::fault::{Fault, Kind};
@@ -31,11 +32,23 @@ pub use self::payload::{Form, Payload};
 pub use self::pending::{Pending, PendingReply};
 pub use self::random::random_bits;
 pub use self::scan::{Defect, scan};
+pub use self::text::Text;
 pub use self::trace::is_traceparent;
 use crate::auth::Caller;
 
 /// What a call comes to.
 pub type Outcome = Result<Reply, Fault>;
+
+/// A new UUID version 7 (RFC 9562): such ids sort by time.
+pub fn ordered_id() -> Uuid {
+    match random_bits() {
+        Some(bits) => {
+            let [random @ .., _, _, _, _, _, _] = bits.to_ne_bytes();
+            Builder::from_unix_timestamp_millis(unix_ms(), &random).into_uuid()
+        }
+        None => Uuid::now_v7(),
+    }
+}
 
 /// Names one call in replies, logs and traces. UUID version 7 (RFC 9562), so ids sort by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,13 +57,7 @@ pub struct CallId(Uuid);
 impl CallId {
     /// A new id.
     pub fn new() -> CallId {
-        CallId(match random_bits() {
-            Some(bits) => {
-                let [random @ .., _, _, _, _, _, _] = bits.to_ne_bytes();
-                Builder::from_unix_timestamp_millis(unix_ms_now(), &random).into_uuid()
-            }
-            None => Uuid::now_v7(),
-        })
+        CallId(ordered_id())
     }
 
     /// The id that a daemon wrote into a fault.

@@ -134,6 +134,14 @@ impl Payload {
         Ok(())
     }
 
+    /// Settles what the bytes are and refuses none of them: JSON if they are fit to travel as such,
+    /// else text, else bytes. For what nobody waits to hear a refusal of.
+    pub fn settle_leniently(&mut self, max_depth: usize) {
+        if self.settle(max_depth).is_err() {
+            self.form = text_or_binary(&self.bytes);
+        }
+    }
+
     /// What the bytes are.
     pub fn form(&self) -> Form {
         self.form
@@ -246,6 +254,21 @@ mod tests {
                 .form(),
             Form::Json
         );
+    }
+
+    #[test]
+    fn leniently_nothing_is_refused() {
+        let settled = |bytes: &'static [u8], kind| {
+            let mut payload = Payload::from_body(bytes, kind);
+            payload.settle_leniently(3);
+            (payload.form(), payload.bytes().clone())
+        };
+        let same = |bytes: &'static [u8], form| (form, Bytes::from_static(bytes));
+        let json = Some("application/json");
+        assert_eq!(settled(b"{'a':1}", None), same(b"{'a':1}", Form::Text));
+        assert_eq!(settled(b"{\xff", json), same(b"{\xff", Form::Binary));
+        assert_eq!(settled(b"[[[[]]]]", json), same(b"[[[[]]]]", Form::Text));
+        assert_eq!(settled(b"[[[]]]", json), same(b"[[[]]]", Form::Json));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod connection;
 mod credentials;
 mod door;
 mod http;
+mod inward;
 mod listener;
 mod mqtt_bus;
 mod stream;
@@ -16,4 +17,4 @@ mod ws;
 
 pub use self::admin::Admin;
 pub use self::listener::Listeners;
-pub use self::mqtt_bus::MqttCalls;
+pub use self::mqtt_bus::{MqttCalls, MqttEvents};

@@ -43,6 +43,12 @@ struct DeathLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EventLabels {
+    via: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ViaLabels {
     via: &'static str,
 }
@@ -61,6 +67,8 @@ pub struct Metrics {
     connections: Family<ViaLabels, Gauge>,
     limits: Family<LimitLabels, Counter>,
     dropped: Family<ReasonLabels, Counter>,
+    events: Family<EventLabels, Counter>,
+    subscriptions: Gauge,
     auth_refused: Family<ViaLabels, Counter>,
     link_up: Family<BusLabels, Gauge>,
     scripts_killed: Counter,
@@ -88,6 +96,8 @@ impl Metrics {
             connections: Family::default(),
             limits: Family::default(),
             dropped: Family::default(),
+            events: Family::default(),
+            subscriptions: Gauge::default(),
             auth_refused: Family::default(),
             link_up: Family::default(),
             scripts_killed: Counter::default(),
@@ -121,6 +131,16 @@ impl Metrics {
             "dropped",
             "Messages that were dropped, and why",
             metrics.dropped.clone(),
+        );
+        registry.register(
+            "events",
+            "Published events by outcome",
+            metrics.events.clone(),
+        );
+        registry.register(
+            "subscriptions",
+            "Subscriptions of clients to channels",
+            metrics.subscriptions.clone(),
         );
         registry.register(
             "auth_refused",
@@ -201,6 +221,18 @@ impl Metrics {
         self.dropped
             .get_or_create(&ReasonLabels { via, reason })
             .inc();
+    }
+
+    /// Somebody published: `accepted`, or the kind of the refusal.
+    pub fn event(&self, via: &'static str, outcome: &'static str) {
+        self.events
+            .get_or_create(&EventLabels { via, outcome })
+            .inc();
+    }
+
+    /// So many clients' subscriptions more, or less.
+    pub fn subscriptions(&self, change: i64) {
+        self.subscriptions.inc_by(change);
     }
 
     /// A credential was refused.

@@ -9,10 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::record::{self, Header};
 use super::states::State;
 use super::{OneWay, QUEUE, letter_of};
-use crate::call::{Fault, Kind};
+use crate::call::{Fault, Kind, unix_ms};
 use crate::context::Context;
 use crate::spool::{Consumer, Item};
-use crate::store::unix_ms;
 
 /// Calls that are carried out at once.
 const AT_ONCE: usize = 256;
@@ -138,7 +137,7 @@ impl Running {
     }
 
     fn is_dead(&self, id: crate::call::CallId, fault: &Fault, item: &Item) -> bool {
-        let age = (unix_ms() as u64).saturating_sub(item.accepted);
+        let age = unix_ms().saturating_sub(item.accepted);
         if Duration::from_millis(age) > self.context.config.limits.spool_age {
             self.context.metrics.limit_reached("spool_age");
             return true;

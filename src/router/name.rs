@@ -1,4 +1,4 @@
-//! Method names: `segment(/segment)*`.
+//! Names of methods and channels: `segment(/segment)*`.
 
 use crate::call::{Fault, Kind};
 
@@ -7,14 +7,23 @@ pub const MAX_NAME: usize = 1024;
 /// The longest segment, in bytes.
 pub const MAX_SEGMENT: usize = 255;
 
-/// Checks that a text is a name that callers may use, and says what is wrong if not.
+/// Checks that a text is a method's name that callers may use, and says what is wrong if not.
 ///
 /// Names that begin `callway.` or `rpc.` are reserved for what is built in.
 pub fn check(name: &str) -> Result<(), Fault> {
+    check_name_of("method", name)
+}
+
+/// Checks that a text is a channel's name, which is made like a method's.
+pub fn check_channel(name: &str) -> Result<(), Fault> {
+    check_name_of("channel", name)
+}
+
+fn check_name_of(what: &str, name: &str) -> Result<(), Fault> {
     let refuse = |why: String| Err(Fault::new(Kind::InvalidRequest, why));
     if name.is_empty() || name.len() > MAX_NAME {
         return refuse(format!(
-            "a method name has 1 to {MAX_NAME} bytes, not {}",
+            "a {what} name has 1 to {MAX_NAME} bytes, not {}",
             name.len()
         ));
     }
@@ -23,7 +32,7 @@ pub fn check(name: &str) -> Result<(), Fault> {
     }
     for segment in name.split('/') {
         if let Err(why) = check_segment(segment) {
-            return refuse(format!("method name: {why}"));
+            return refuse(format!("{what} name: {why}"));
         }
     }
     Ok(())

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Store, unix_ms};
-use crate::call::{CallId, Fault, Kind};
+use super::Store;
+use crate::call::{CallId, Fault, Kind, unix_ms};
 use crate::observe::Metrics;
 
 /// Where the number of letters is kept, so that none of them needs to be counted again.
@@ -88,7 +88,7 @@ impl Letter {
             headers,
             body,
             call_id: None,
-            time: unix_ms() as u64,
+            time: unix_ms(),
         }
     }
 }

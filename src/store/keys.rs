@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Store, unix_ms};
-use crate::call::Fault;
+use super::Store;
+use crate::call::{Fault, unix_ms};
 
 /// What names one call that is to be carried out once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,8 +47,8 @@ impl Store {
                 method,
                 key,
             } = &name;
-            let now = unix_ms();
-            let oldest = now - i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+            let now = unix_ms() as i64;
+            let oldest = before(window);
             let mut find = db.prepare_cached(
                 "SELECT params, outcome FROM idempotency
                  WHERE caller = ? AND method = ? AND key = ? AND time > ?",
@@ -109,9 +109,13 @@ impl Store {
     /// Forgets what is older than `window`.
     pub async fn forget_keys(&self, window: Duration) -> Result<usize, Fault> {
         self.write(move |db| {
-            let oldest = unix_ms() - i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-            db.execute("DELETE FROM idempotency WHERE time <= ?", [oldest])
+            db.execute("DELETE FROM idempotency WHERE time <= ?", [before(window)])
         })
         .await
     }
+}
+
+/// The moment, in Unix milliseconds, before which keys are forgotten.
+fn before(window: Duration) -> i64 {
+    unix_ms().saturating_sub(window.as_millis() as u64) as i64
 }

@@ -3,6 +3,7 @@
 //! kept.
 
 mod dead;
+mod history;
 mod keys;
 mod memo;
 mod schema;
@@ -12,15 +13,16 @@ mod worker;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
 pub use self::dead::{Buried, Letter, LetterKind};
+pub use self::history::{Page, Record, Which};
 pub use self::keys::{Begun, KeyName};
 use self::worker::Worker;
-use crate::call::{Fault, Kind};
+use crate::call::{Fault, Kind, unix_ms};
 use crate::observe::Metrics;
 
 /// How long another process may hold the database before this one gives up.
@@ -34,6 +36,7 @@ struct Inner {
     writer: Worker,
     reader: Worker,
     metrics: Arc<Metrics>,
+    path: PathBuf,
 }
 
 impl fmt::Debug for Store {
@@ -88,6 +91,7 @@ impl Store {
             writer: writer.map_err(|error| failed(error.to_string()))?,
             reader: reader.map_err(|error| failed(error.to_string()))?,
             metrics: metrics.clone(),
+            path: path.to_owned(),
         })))
     }
 
@@ -197,14 +201,6 @@ fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
         std::fs::rename(name(beside), name(&format!("{aside}{beside}"))).unwrap_or_default();
     }
     Ok(name(&aside))
-}
-
-/// Now, in milliseconds since 1970.
-pub fn unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
 }
 
 /// What becomes of a job whose statement, or whose commit, failed.

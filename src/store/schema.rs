@@ -73,6 +73,10 @@ pub(super) fn take_over(connection: &Connection, damaged: &Path) {
             Err(error) => tracing::error!(table, %error, "lost with the damaged database"),
         }
     }
+    // What was lost of the events is not known, so their positions begin anew.
+    if let Err(error) = connection.execute("DELETE FROM memo WHERE name = 'epoch'", []) {
+        tracing::warn!(%error, "positions of lost events may seem to mean something");
+    }
     if let Err(error) = connection.execute("DETACH damaged", []) {
         tracing::warn!(%error, "the damaged database is still attached");
     }

@@ -88,3 +88,32 @@ async fn a_damaged_database_is_set_aside() {
     assert!(names(&store).await.is_empty());
     remember(&store, "b", "2").await.unwrap();
 }
+
+#[tokio::test]
+async fn of_a_channel_whose_events_are_all_too_old_nothing_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    let age = std::time::Duration::from_secs(60);
+    let bounds = crate::config::History {
+        count: 9,
+        age,
+        bytes: 1000,
+    };
+    let now = unix_ms();
+    for (channel, time) in [("old", now), ("new", now), ("unknown", now)] {
+        let event = (uuid::Uuid::new_v4(), time, crate::call::Payload::text("x"));
+        store
+            .keep_event(channel.into(), event, bounds, |seq| assert!(seq.is_ok()))
+            .unwrap();
+    }
+    let aged = "UPDATE event SET time = time - 61000 WHERE channel = 'old'";
+    store.write(|db| db.execute(aged, [])).await.unwrap();
+    let known = move |channel: &str| (channel != "unknown").then_some(bounds);
+    assert_eq!(store.sweep_events(None, known).await.unwrap(), None);
+    let left = store.read(|db| {
+        let both =
+            "SELECT group_concat(channel), (SELECT group_concat(name) FROM channel) FROM event";
+        db.query_row(both, [], |row| Ok([row.get::<_, String>(0)?, row.get(1)?]))
+    });
+    assert_eq!(left.await.unwrap(), ["new".to_owned(), "new".to_owned()]);
+}

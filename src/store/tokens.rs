@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::Store;
 use crate::auth::{Digest, GrantTexts, Made, Token};
-use crate::call::{Fault, unix_ms_now};
+use crate::call::{Fault, unix_ms};
 
 /// One that has expired gives its name away.
 const INSERT: &str = "
@@ -57,7 +57,7 @@ impl Store {
 }
 
 fn insert(db: &Connection, made: &Made) -> rusqlite::Result<bool> {
-    let forgotten = Made::forgotten_before(unix_ms_now());
+    let forgotten = Made::forgotten_before(unix_ms());
     db.prepare_cached("DELETE FROM token WHERE expires <= ?")?
         .execute([forgotten as i64])?;
     let Token {
@@ -133,7 +133,7 @@ mod tests {
     async fn a_name_that_is_taken_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let store = open(&directory);
-        let now = unix_ms_now();
+        let now = unix_ms();
         let told = Arc::new(AtomicUsize::new(0));
         let tell = || {
             let told = told.clone();
@@ -160,7 +160,7 @@ mod tests {
     async fn what_was_kept_is_there_after_a_restart_and_what_was_revoked_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let store = open(&directory);
-        let now = unix_ms_now();
+        let now = unix_ms();
         for name in ["pump", "valve"] {
             let made = made(name, name, now, Some(now + 5));
             assert!(store.add_token(&made, || {}).await.unwrap());

@@ -1,11 +1,13 @@
 //! Calls that come in over an AMQP bus: from a delivery to its call, its answer and its end.
 
+mod events;
 mod guard;
 mod request;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::events::serve_events;
 use self::guard::Guard;
 use self::request::{Address, Refusal, Request};
 use crate::auth::{Caller, Secret, Source};

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::budget::{Budget, Stop};
 use super::link::Link;
-use crate::call::{rfc3339, unix_ms_now};
+use crate::call::{rfc3339, unix_ms};
 use crate::script::wire::{
     Answer, Ask, Budgets, End, Finished, Problem, Response, Script, Thrown, Work,
 };
@@ -107,7 +107,7 @@ impl Session {
         let fits = |at: &usize| message.is_char_boundary(*at);
         let cut = (0..=room.min(message.len())).rev().find(fits).unwrap_or(0);
         let line = serde_json::json!({
-            "timestamp": rfc3339(unix_ms_now()),
+            "timestamp": rfc3339(unix_ms()),
             "level": LEVELS[rank],
             "message": if cut < message.len() { format!("{}…", &message[..cut]) } else { message.to_owned() },
         });

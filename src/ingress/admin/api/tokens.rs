@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Api, Ask, nothing, ok};
 use crate::auth::{GrantTexts, Made, Token, digest, new_secret};
-use crate::call::{Fault, Kind, parse_duration, rfc3339, unix_ms_now};
+use crate::call::{Fault, Kind, parse_duration, rfc3339, unix_ms};
 use crate::dialect::http::Answer;
 use crate::ingress::admin::page::json_answer;
 use crate::router::check_segment;
@@ -82,7 +82,7 @@ impl Api {
     /// The answer is the only place where the token itself ever is.
     async fn make_token(&self, wanted: Wanted) -> Result<Answer, Fault> {
         let secret = new_secret()?;
-        let created = unix_ms_now();
+        let created = unix_ms();
         let expires = wanted.expires.as_deref();
         let expires = expires.map(|after| end_of(created, after)).transpose()?;
         check_segment(&wanted.name).map_err(|why| refused(why, "/name"))?;
@@ -166,7 +166,7 @@ fn shown(made: &Made) -> Value {
         admin: made.token.admin,
         created: Some(rfc3339(made.created)),
         expires: made.expires.map(rfc3339),
-        expired: made.has_expired(unix_ms_now()),
+        expired: made.has_expired(unix_ms()),
     })
 }
 
