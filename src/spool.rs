@@ -41,6 +41,7 @@ pub struct QueueStats {
     pub oldest: Option<u64>,
 }
 impl Spool {
+    pub fn retry_now(&self, q: Option<&str>) {}
     pub fn stats(&self) -> Vec<QueueStats> {
         vec![]
     }

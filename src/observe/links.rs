@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::Metrics;
 
@@ -42,6 +43,7 @@ impl LinkState {
 /// whoever sends by it about what waits; this is the one place that makes one state of both.
 pub struct LinkStates {
     states: Mutex<BTreeMap<Arc<str>, Told>>,
+    came_up: Notify,
     metrics: Arc<Metrics>,
 }
 
@@ -66,6 +68,7 @@ impl LinkStates {
     pub fn new(metrics: Arc<Metrics>) -> LinkStates {
         LinkStates {
             states: Mutex::new(BTreeMap::new()),
+            came_up: Notify::new(),
             metrics,
         }
     }
@@ -99,9 +102,17 @@ impl LinkStates {
         match state {
             LinkState::Down => tracing::warn!(%bus, why, "link down"),
             LinkState::Degraded => tracing::warn!(%bus, why, "link degraded"),
-            LinkState::Up => tracing::info!(%bus, "link up"),
+            LinkState::Up => {
+                self.came_up.notify_one();
+                tracing::info!(%bus, "link up");
+            }
             LinkState::Connecting => tracing::debug!(%bus, "link connecting"),
         }
+    }
+
+    /// Waits for the next link that comes up. For one who waits.
+    pub async fn came_up(&self) {
+        self.came_up.notified().await;
     }
 
     /// All of them.

@@ -22,6 +22,8 @@ const FAILURES: u32 = 5;
 /// The wait before the second try; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Between two times that all of them are tried at once.
+const LULL: Duration = Duration::from_millis(500);
 
 /// Carries out what is accepted, and what an earlier process left, until the drain.
 pub fn start(context: &Context) {
@@ -30,6 +32,7 @@ pub fn start(context: &Context) {
     }
     let consumer = context.spool.consume(QUEUE);
     context.background.spawn(run(context.clone(), consumer));
+    context.background.spawn(nudge(context.clone()));
 }
 
 async fn run(context: Context, mut consumer: Consumer) {
@@ -50,6 +53,20 @@ async fn run(context: Context, mut consumer: Consumer) {
             context: context.clone(),
         };
         context.tasks.spawn(running.carry_out(item, place));
+    }
+}
+
+/// When somebody comes who may carry out what waits, it waits no longer.
+async fn nudge(context: Context) {
+    loop {
+        tokio::select! {
+            () = context.drain.cancelled() => return,
+            () = context.workers.offered() => {}
+            () = context.links.came_up() => {}
+        }
+        context.spool.retry_now(Some(QUEUE));
+        // Many may come at the same time, after an outage say.
+        tokio::time::sleep(LULL).await;
     }
 }
 
