@@ -112,6 +112,24 @@ impl Payload {
         Payload { bytes, form }
     }
 
+    /// The same in memory of its own, for what outlives the message that it is a part of.
+    pub fn detached(&self) -> Payload {
+        Payload {
+            bytes: Bytes::copy_from_slice(&self.bytes),
+            form: self.form,
+        }
+    }
+
+    /// What a JSON text says to people: a string is its bare text, whatever that looks like;
+    /// anything else stays as it is.
+    pub fn from_message(json: Bytes) -> Payload {
+        match serde_json::from_slice::<String>(&json) {
+            Ok(text) if text.is_empty() => Payload::text(text),
+            Ok(text) => Payload::from_body(text, None),
+            Err(_) => Payload::unchecked_json(json),
+        }
+    }
+
     /// Settles what the bytes are, and returns `parse_error` for what claims to be JSON and is not
     /// fit to travel.
     pub fn check(&mut self, max_depth: usize) -> Result<(), Fault> {
@@ -254,6 +272,20 @@ mod tests {
                 .form(),
             Form::Json
         );
+    }
+
+    #[test]
+    fn a_message_is_its_bare_text() {
+        let message = |json: &'static str| {
+            let mut payload = Payload::from_message(Bytes::from(json));
+            payload.settle_leniently(9);
+            (payload.form(), payload.bytes().clone())
+        };
+        let is = |form, text: &'static str| (form, Bytes::from(text));
+        assert_eq!(message(r#""{'a':\"b\"}""#), is(Form::Text, r#"{'a':"b"}"#));
+        assert_eq!(message(r#""{\"a\":1}""#), is(Form::Json, r#"{"a":1}"#));
+        assert_eq!(message(r#"{"a": 1}"#), is(Form::Json, r#"{"a": 1}"#));
+        assert_eq!(message(r#""""#), is(Form::Text, ""));
     }
 
     #[test]

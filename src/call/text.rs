@@ -15,6 +15,11 @@ impl Text {
         std::str::from_utf8(&bytes).is_ok().then_some(Text(bytes))
     }
 
+    /// How many bytes it has.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
     /// The bytes, for whoever sends them.
     pub fn into_bytes(self) -> Bytes {
         self.0

@@ -182,14 +182,7 @@ impl Hub {
         verb: Verb,
         channel: &str,
     ) -> Result<&Arc<Channel>, Fault> {
-        check_channel(channel)?;
-        if !caller.may(verb, channel) {
-            let key = verb.as_str();
-            let message = format!(
-                "no grant of this token allows to {key} {channel:?}; add it to the token's `{key}`"
-            );
-            return Err(Fault::new(Kind::Forbidden, message));
-        }
+        permit(caller, verb, channel)?;
         self.find(channel)
     }
 
@@ -207,4 +200,17 @@ impl Hub {
         }
         Ok(row)
     }
+}
+
+/// Checks a channel's name and the caller's grant, which comes before everything else.
+pub fn permit(caller: &Caller, verb: Verb, channel: &str) -> Result<(), Fault> {
+    check_channel(channel)?;
+    if caller.may(verb, channel) {
+        return Ok(());
+    }
+    let key = verb.as_str();
+    let message = format!(
+        "no grant of this token allows to {key} {channel:?}; add it to the token's `{key}`"
+    );
+    Err(Fault::new(Kind::Forbidden, message))
 }

@@ -64,7 +64,8 @@ impl Lasts {
 }
 
 impl Inside {
-    fn put(&mut self, event: Event) {
+    fn put(&mut self, mut event: Event) {
+        event.payload = event.payload.detached();
         self.forget(&event.channel);
         self.next += 1;
         self.bytes += event.payload.len();

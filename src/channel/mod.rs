@@ -18,7 +18,7 @@ mod sweep;
 mod tests;
 
 pub use self::event::{Event, Placed, Shape};
-pub use self::hub::Hub;
+pub use self::hub::{Hub, permit};
 pub use self::past::{Past, Query};
 pub use self::position::Position;
 pub use self::publish::{Forwarded, Kept, Origin, Outward, Publish, Receipt};

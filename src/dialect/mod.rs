@@ -6,4 +6,4 @@ pub mod jsonrpc;
 pub mod scriptr;
 mod session;
 
-pub use self::session::{CloseCode, Effect, Effects, Request, Session, Ticket};
+pub use self::session::{CloseCode, Effect, Effects, Request, Session, Ticket, Told};

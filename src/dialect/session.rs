@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::call::{Outcome, Payload};
+use crate::call::{Fault, Outcome, Payload, Text};
+use crate::channel::{Kept, Past, Placed, Position, Query, Subscribed};
 use crate::router::Pattern;
 use crate::target::{Ask, WorkerAnswer};
 
-/// Names a call within its session. Chosen by the dialect, never used twice.
+/// Names a call, or what is asked of a channel, within its session. Chosen by the dialect, never
+/// used twice.
 pub type Ticket = u64;
 
 /// One conversation. It has no clock and no socket: whoever drives it carries out the effects.
@@ -28,6 +30,12 @@ pub trait Session: Send {
     /// The responder of a call sent interim news. It may have had its outcome already.
     fn progress(&mut self, _ticket: Ticket, _data: &RawValue, _effects: &mut Effects) {}
 
+    /// What was asked of a channel is done, or refused. Told once for each.
+    fn told(&mut self, _ticket: Ticket, _told: Result<Told, Fault>, _effects: &mut Effects) {}
+
+    /// An event of a channel that was subscribed.
+    fn event(&mut self, _placed: &Placed, _effects: &mut Effects) {}
+
     /// A call is put to this client, which offered its method. `number` comes back in
     /// [`Effect::Answer`].
     fn ask(&mut self, _number: u64, _ask: &Ask, _effects: &mut Effects) {}
@@ -43,11 +51,19 @@ pub type Effects = Vec<Effect>;
 #[derive(Debug)]
 pub enum Effect {
     /// Send a text message.
-    Send(String),
+    Send(Text),
     /// Make a call.
     Call(Ticket, Request),
     /// Give up a call; it gets no outcome.
     Cancel(Ticket),
+    /// Publish, in the order of these effects.
+    Publish(Ticket, Arc<str>, Payload),
+    /// Subscribe to a channel, from a place on if there is one.
+    Subscribe(Ticket, Arc<str>, Option<Position>),
+    /// Get no more events of a channel.
+    Unsubscribe(Ticket, Arc<str>),
+    /// Look into the past of a channel.
+    Look(Ticket, Query),
     /// Close the connection, after what was sent before.
     Close(CloseCode, &'static str),
     /// This client answers these methods from now on, and no others. None withdraws the offer.
@@ -63,6 +79,19 @@ pub enum Effect {
     Answer(u64, WorkerAnswer),
     /// This client has interim news about an ask.
     Progress(u64, Box<RawValue>),
+}
+
+/// What came of something that was asked of a channel.
+#[derive(Debug)]
+pub enum Told {
+    /// An event may be believed to be safe.
+    Published(Kept),
+    /// Events follow.
+    Subscribed(Subscribed),
+    /// No events follow. Says whether there was a subscription.
+    Unsubscribed(bool),
+    /// A part of the past.
+    Past(Past),
 }
 
 /// A call as a client asks for it.

@@ -4,6 +4,7 @@
 //! session cancels them, and what is sent waits in a queue with a bound.
 
 mod calls;
+mod channels;
 mod farewell;
 mod outbox;
 mod pulse;

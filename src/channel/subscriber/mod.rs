@@ -175,6 +175,11 @@ impl Subscriber {
         true
     }
 
+    /// Whether events were lost, so that [`Happened::Overrun`] is all that is left to tell.
+    pub fn is_overrun(&self) -> bool {
+        self.lost || self.mailbox.is_overrun()
+    }
+
     /// The next thing to tell. Pending also without subscriptions.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
         loop {
@@ -185,7 +190,7 @@ impl Subscriber {
                 self.take_up(read);
                 continue;
             }
-            if self.lost || self.mailbox.is_overrun() {
+            if self.is_overrun() {
                 return Poll::Ready(Happened::Overrun);
             }
             if let Some(placed) = self.next_of_last_page() {

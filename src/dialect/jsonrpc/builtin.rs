@@ -1,7 +1,6 @@
-//! The methods that callway itself answers: `callway.whoami`, `serve`, `cancel`, `progress`.
+//! The methods that callway itself answers at once: `callway.whoami`, `serve`, `cancel`, `progress`.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -134,12 +133,17 @@ fn progress(
     Ok(Payload::null())
 }
 
-fn parse<T: DeserializeOwned>(params: Option<&RawValue>, shape: &str) -> Result<T, Fault> {
+/// Reads params of this shape.
+pub(super) fn parse<'a, T: Deserialize<'a>>(
+    params: Option<&'a RawValue>,
+    shape: &str,
+) -> Result<T, Fault> {
     let params = params.map_or("null", RawValue::get);
     serde_json::from_str(params)
         .map_err(|_mismatch| refused(format!("the params of this method are {shape}"), ""))
 }
 
-fn refused(why: impl Into<String>, path: &str) -> Fault {
+/// Params that are wrong at this place.
+pub(super) fn refused(why: impl Into<String>, path: &str) -> Fault {
     Fault::new(Kind::InvalidParams, why.into()).with_data(&json!({ "path": path }))
 }

@@ -8,11 +8,12 @@ use serde_json::value::RawValue;
 
 use super::batch::{BatchId, Batches};
 use super::read::{Asked, Incoming, invalid, no_message, read};
-use super::{builtin, write};
+use super::{builtin, channels, write};
 use crate::auth::Caller;
 use crate::call::{Fault, Kind, Outcome, Payload, scan};
+use crate::channel::{Placed, Shape};
 use crate::config::Limits;
-use crate::dialect::{Effect, Effects, Request, Session, Ticket};
+use crate::dialect::{Effect, Effects, Request, Session, Ticket, Told};
 use crate::target::{Ask, WorkerAnswer};
 
 /// The dialect `jsonrpc` over messages.
@@ -35,9 +36,10 @@ pub(super) struct Bounds {
     pub(super) concurrency: usize,
 }
 
-/// A call under way. A notification has no reply.
+/// A call under way, or what was asked of a channel. A notification has no reply.
 struct Live {
     reply: Option<ReplyTo>,
+    may_cancel: bool,
 }
 
 /// Where a response goes: its id, and the batch that it is part of.
@@ -80,7 +82,8 @@ impl Conversation {
         for part in parts {
             self.one(message, part.get(), Some(batch), effects);
         }
-        effects.extend(self.batches.read(batch).map(Effect::Send));
+        let whole = self.batches.read(batch);
+        effects.extend(whole.map(|text| Effect::Send(text.into())));
     }
 
     /// Takes one message; `text` is it, or a part of it.
@@ -115,11 +118,7 @@ impl Conversation {
             self.batches.expect_one(batch);
         }
         if let Some(name) = asked.method.strip_prefix("callway.") {
-            let outcome = builtin::run(self, name, asked.params, effects);
-            if let Some(reply) = reply {
-                self.respond(&reply, outcome, effects);
-            }
-            return;
+            return self.asked_callway(name, asked.params, reply, effects);
         }
         self.next += 1;
         let request = Request {
@@ -133,8 +132,36 @@ impl Conversation {
             progress: reply.is_some(),
             patient: batch.is_some(),
         };
-        self.live.insert(self.next, Live { reply });
+        let live = Live {
+            reply,
+            may_cancel: true,
+        };
+        self.live.insert(self.next, live);
         effects.push(Effect::Call(self.next, request));
+    }
+
+    /// Does what callway itself does.
+    fn asked_callway(
+        &mut self,
+        name: &str,
+        params: Option<&RawValue>,
+        reply: Option<ReplyTo>,
+        effects: &mut Effects,
+    ) {
+        let ticket = self.next + 1;
+        let outcome = match channels::ask(self, ticket, name, params) {
+            Some(Ok(effect)) => {
+                self.next = ticket;
+                let may_cancel = false;
+                self.live.insert(ticket, Live { reply, may_cancel });
+                return effects.push(effect);
+            }
+            Some(Err(fault)) => Err(fault),
+            None => builtin::run(self, name, params, effects),
+        };
+        if let Some(reply) = reply {
+            self.respond(&reply, outcome, effects);
+        }
     }
 
     /// What a worker's error object says. -32601 and -32006 mean "not me".
@@ -155,7 +182,9 @@ impl Conversation {
 
     /// Gives up the call that has this id. Says whether there was one.
     pub(super) fn cancel(&mut self, id: &str, effects: &mut Effects) -> bool {
-        let has_id = |live: &Live| live.reply.as_ref().is_some_and(|reply| *reply.id == *id);
+        let has_id = |live: &Live| {
+            live.may_cancel && live.reply.as_ref().is_some_and(|reply| *reply.id == *id)
+        };
         let latest = self
             .live
             .iter()
@@ -201,7 +230,7 @@ impl Conversation {
             None => Some(response),
             Some(batch) => self.batches.add(batch, &response),
         };
-        effects.extend(whole.map(Effect::Send));
+        effects.extend(whole.map(|text| Effect::Send(text.into())));
     }
 }
 
@@ -231,21 +260,35 @@ impl Session for Conversation {
         if let Some(reply) = live.and_then(|live| live.reply.as_ref()) {
             let params = format!(r#"{{"id":{},"data":{}}}"#, reply.id, data.get());
             let text = write::notification("callway.progress", &params);
-            effects.push(Effect::Send(text));
+            effects.push(Effect::Send(text.into()));
         }
+    }
+
+    fn told(&mut self, ticket: Ticket, told: Result<Told, Fault>, effects: &mut Effects) {
+        let live = self.live.remove(&ticket);
+        if let Some(reply) = live.and_then(|live| live.reply) {
+            self.respond(&reply, told.map(|told| channels::result(&told)), effects);
+        }
+    }
+
+    fn event(&mut self, placed: &Placed, effects: &mut Effects) {
+        let text = placed.text(Shape::Notification, |placed| {
+            write::notification("callway.event", &placed.to_json()).into()
+        });
+        effects.push(Effect::Send(text));
     }
 
     fn ask(&mut self, number: u64, ask: &Ask, effects: &mut Effects) {
         let left = ask.deadline.remaining().as_millis();
         let extra = format_args!(r#","timeout":"{left}ms","call_id":"{}""#, ask.call_id);
         let text = write::request(&number.to_string(), &ask.method, &ask.params, extra);
-        effects.push(Effect::Send(text));
+        effects.push(Effect::Send(text.into()));
     }
 
     fn ask_cancelled(&mut self, number: u64, effects: &mut Effects) {
         let params = format!(r#"{{"id":{number}}}"#);
         let text = write::notification("callway.cancel", &params);
-        effects.push(Effect::Send(text));
+        effects.push(Effect::Send(text.into()));
     }
 }
 

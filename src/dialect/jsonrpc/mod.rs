@@ -5,6 +5,7 @@
 
 mod batch;
 mod builtin;
+mod channels;
 mod conversation;
 mod read;
 #[cfg(test)]

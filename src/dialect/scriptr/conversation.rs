@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use super::failure::Failure;
 use super::routed;
-use super::wire::{self, Voice};
-use crate::call::Outcome;
+use super::wire::{self, Voice, Wanted};
+use crate::call::{Fault, Outcome, Text};
+use crate::channel::{Placed, Shape};
 use crate::config::ScriptrOptions;
-use crate::dialect::{CloseCode, Effect, Effects, Request, Session, Ticket};
+use crate::dialect::{CloseCode, Effect, Effects, Request, Session, Ticket, Told};
 
 /// Replies that may wait for the one of an earlier call. Calls under way have a bound of their own;
 /// this one is for clients that send nonsense meanwhile.
@@ -28,6 +29,8 @@ pub struct Conversation {
 struct Asked {
     ticket: Ticket,
     client_id: Option<String>,
+    /// The channel that it is about.
+    channel: Option<Arc<str>>,
     /// The reply, while it waits for its turn.
     reply: Option<String>,
 }
@@ -46,16 +49,17 @@ impl Conversation {
     fn fail(&mut self, client_id: Option<String>, failure: &Failure, effects: &mut Effects) {
         let reply = self.voice.failure(client_id.as_deref(), failure);
         if !self.options.ordered || self.asked.is_empty() {
-            effects.push(Effect::Send(reply));
+            effects.push(Effect::Send(reply.into()));
             return;
         }
-        self.note(client_id, Some(reply), effects);
+        self.note(client_id, None, Some(reply), effects);
     }
 
     /// Remembers that an answer is owed, or waits for its turn.
     fn note(
         &mut self,
         client_id: Option<String>,
+        channel: Option<Arc<str>>,
         reply: Option<String>,
         effects: &mut Effects,
     ) -> Ticket {
@@ -64,6 +68,7 @@ impl Conversation {
         self.asked.push_back(Asked {
             ticket,
             client_id,
+            channel,
             reply,
         });
         if self.asked.len() > WAITING {
@@ -78,52 +83,108 @@ impl Conversation {
     fn send_ready(&mut self, effects: &mut Effects) {
         while let Some(reply) = self.asked.front_mut().and_then(|asked| asked.reply.take()) {
             self.asked.pop_front();
-            effects.push(Effect::Send(reply));
+            effects.push(Effect::Send(reply.into()));
+        }
+    }
+
+    fn carry_out(&mut self, client_id: Option<String>, wanted: Wanted, effects: &mut Effects) {
+        match wanted {
+            Wanted::Call(script, params) => {
+                let request = Request {
+                    method: routed(&self.options, &script).into(),
+                    params,
+                    timeout: None,
+                    key: None,
+                    progress: false,
+                    patient: false,
+                };
+                let ticket = self.note(client_id, None, None, effects);
+                effects.push(Effect::Call(ticket, request));
+            }
+            Wanted::Publish(channel, message) => {
+                let channel: Arc<str> = channel.into();
+                let ticket = self.note(client_id, Some(channel.clone()), None, effects);
+                effects.push(Effect::Publish(ticket, channel, message));
+            }
+            Wanted::Subscribe(channel) => {
+                let channel: Arc<str> = channel.into();
+                let ticket = self.note(client_id, Some(channel.clone()), None, effects);
+                effects.push(Effect::Subscribe(ticket, channel, None));
+            }
+            Wanted::Unsubscribe(channels) => {
+                let ticket = self.note(client_id, None, None, effects);
+                // Each is told; the first time counts.
+                let each = |channel: String| Effect::Unsubscribe(ticket, channel.into());
+                effects.extend(channels.into_iter().map(each));
+            }
+        }
+    }
+
+    /// Sends a reply, or lets it wait for its turn.
+    fn answer(
+        &mut self,
+        ticket: Ticket,
+        effects: &mut Effects,
+        say: impl FnOnce(&Voice, &Asked) -> String,
+    ) {
+        let Some(at) = self.asked.iter().position(|asked| asked.ticket == ticket) else {
+            return;
+        };
+        let reply = say(&self.voice, &self.asked[at]);
+        if self.options.ordered {
+            self.asked[at].reply = Some(reply);
+            self.send_ready(effects);
+        } else {
+            self.asked.remove(at);
+            effects.push(Effect::Send(reply.into()));
         }
     }
 }
 
 impl Session for Conversation {
     fn opened(&mut self, effects: &mut Effects) {
-        effects.push(Effect::Send(self.voice.greeting()));
+        effects.push(Effect::Send(self.voice.greeting().into()));
     }
 
     fn message(&mut self, text: Bytes, effects: &mut Effects) {
         let wire::Asked { client_id, what } = wire::read(&text);
         match what {
             Err(failure) => self.fail(client_id, &failure, effects),
-            Ok(wanted) => {
-                let request = Request {
-                    method: routed(&self.options, &wanted.script).into(),
-                    params: wanted.params,
-                    timeout: None,
-                    key: None,
-                    progress: false,
-                    patient: false,
-                };
-                let ticket = self.note(client_id, None, effects);
-                effects.push(Effect::Call(ticket, request));
-            }
+            Ok(wanted) => self.carry_out(client_id, wanted, effects),
         }
     }
 
     fn outcome(&mut self, ticket: Ticket, outcome: Outcome, effects: &mut Effects) {
-        let Some(at) = self.asked.iter().position(|asked| asked.ticket == ticket) else {
-            return;
-        };
-        let client_id = self.asked[at].client_id.as_deref();
-        let reply = match outcome {
-            Ok(reply) => self.voice.success(client_id, &reply),
-            Err(fault) => self.voice.failure(client_id, &Failure::of(&fault)),
-        };
-        if self.options.ordered {
-            self.asked[at].reply = Some(reply);
-            self.send_ready(effects);
-        } else {
-            self.asked.remove(at);
-            effects.push(Effect::Send(reply));
-        }
+        self.answer(ticket, effects, |voice, asked| {
+            let client_id = asked.client_id.as_deref();
+            match outcome {
+                Ok(reply) => voice.success(client_id, &reply),
+                Err(fault) => voice.failure(client_id, &Failure::of(&fault)),
+            }
+        });
     }
+
+    fn told(&mut self, ticket: Ticket, told: Result<Told, Fault>, effects: &mut Effects) {
+        self.answer(ticket, effects, |voice, asked| {
+            let client_id = asked.client_id.as_deref();
+            let channel = asked.channel.as_deref().unwrap_or_default();
+            match told {
+                Ok(_) => voice.done(client_id),
+                Err(fault) => voice.failure(client_id, &Failure::of_channel(&fault, channel)),
+            }
+        });
+    }
+
+    fn event(&mut self, placed: &Placed, effects: &mut Effects) {
+        effects.push(Effect::Send(placed.text(Shape::Raw, raw)));
+    }
+}
+
+/// The payload alone; bytes that are no text as JSON.
+fn raw(placed: &Placed) -> Text {
+    let payload = &placed.event.payload;
+    Text::from_utf8(payload.bytes().clone())
+        .unwrap_or_else(|| payload.as_json().into_owned().into())
 }
 
 #[cfg(test)]
@@ -131,7 +192,8 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::call::{Fault, Kind, Payload, Reply};
+    use crate::call::{Kind, Payload, Reply};
+    use crate::channel::{Event, Position};
     use crate::router::Template;
 
     fn conversation(ordered: bool) -> (Conversation, String) {
@@ -197,11 +259,6 @@ mod tests {
         assert_eq!(answer["errorCode"], "PARSE_ERROR");
         assert_eq!(answer["statusCode"], "400");
         assert!(answer["id"].as_str().unwrap().starts_with(&session));
-        let subscribe = say(
-            &mut conversation,
-            r#"{"method":"Subscribe","params":{"channel":"c"},"id":1}"#,
-        );
-        assert_eq!(sent(&subscribe)[0]["errorCode"], "CHANNEL_NOT_FOUND");
         assert_eq!(calls(&say(&mut conversation, r#"{"method":"a"}"#)).len(), 1);
     }
 
@@ -245,6 +302,43 @@ mod tests {
         assert_eq!(reply(&mut conversation, 1, ok()), ["b"]);
         assert_eq!(sent(&say(&mut conversation, "{")).len(), 1);
         assert_eq!(reply(&mut conversation, 0, ok()), ["a"]);
+    }
+
+    #[test]
+    fn channels_are_answered_in_turn_and_events_at_once() {
+        let (mut conversation, _) = conversation(true);
+        say(&mut conversation, r#"{"method":"slow","id":"a"}"#);
+        for (id, command) in [("b", "Subscribe"), ("c", "Publish"), ("d", "Unscubscribe")] {
+            let params = r#"{"channel":"c","message":"{'x'}"}"#;
+            let frame = format!(r#"{{"method":"{command}","params":{params},"id":"{id}"}}"#);
+            let effects = say(&mut conversation, &frame);
+            assert!(
+                sent(&effects).is_empty() && effects.len() == 1,
+                "{effects:?}"
+            );
+        }
+        let mut effects = Effects::new();
+        let missing = Fault::new(Kind::MethodNotFound, "no");
+        conversation.told(1, Err(missing), &mut effects);
+        conversation.told(3, Ok(Told::Unsubscribed(true)), &mut effects);
+        assert!(effects.is_empty());
+        let event = Event {
+            id: uuid::Uuid::nil(),
+            channel: "c".into(),
+            time: 0,
+            payload: Payload::text("{'x'}"),
+            hops: 0,
+            traceparent: None,
+        };
+        let position = Position { epoch: 1, seq: 1 };
+        conversation.event(&Placed::new(event, position), &mut effects);
+        assert!(matches!(&effects[..], [Effect::Send(text)] if text == "{'x'}"));
+        effects.clear();
+        conversation.outcome(0, ok(), &mut effects);
+        let answers = sent(&effects);
+        assert_eq!(answers.len(), 2, "the third waits for the second");
+        assert_eq!(answers[1]["errorCode"], "CHANNEL_NOT_FOUND");
+        assert_eq!(answers[1]["statusCode"], "404");
     }
 
     #[test]

@@ -35,12 +35,15 @@ impl Failure {
         }
     }
 
-    /// What is said to `Publish`, `Subscribe` and `Unsubscribe` while there are no channels.
-    pub fn no_channels() -> Failure {
-        Failure {
-            status: 404,
-            code: "CHANNEL_NOT_FOUND".into(),
-            detail: "this callway has no channels; only scripts can be called".into(),
+    /// How scriptr.io says this of a channel.
+    pub fn of_channel(fault: &Fault, channel: &str) -> Failure {
+        match fault.kind {
+            Kind::MethodNotFound => Failure {
+                status: 404,
+                code: "CHANNEL_NOT_FOUND".into(),
+                detail: format!("The channel [{channel}] does not exist."),
+            },
+            _ => Failure::of(fault),
         }
     }
 }
@@ -55,6 +58,14 @@ mod tests {
             let failure = Failure::of(&Fault::new(kind, "why"));
             (failure.status, failure.code)
         };
+        let fault = |kind| Fault::new(kind, "why");
+        let missing = Failure::of_channel(&fault(Kind::MethodNotFound), "c");
+        assert_eq!(
+            (missing.status, missing.code.as_str()),
+            (404, "CHANNEL_NOT_FOUND")
+        );
+        let forbidden = Failure::of_channel(&fault(Kind::Forbidden), "c");
+        assert_eq!(forbidden.code, "PERMISSION_DENIED");
         for (kind, status, code) in [
             (Kind::ParseError, 400, "PARSE_ERROR"),
             (Kind::InvalidRequest, 400, "INVALID_PARAMETER_VALUE"),

@@ -1,7 +1,9 @@
 //! scriptr.io's shapes without I/O: a WebSocket whose path holds the token, and an HTTP form.
 //!
-//! `docs/wire-scriptr.md` describes both. Channels (`Publish`, `Subscribe`) are refused politely.
+//! `docs/wire-scriptr.md` describes both. Events
+//! reach subscribers as they are, without a wrapper.
 
+mod command;
 mod conversation;
 mod failure;
 mod rest;

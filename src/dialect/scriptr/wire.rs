@@ -9,11 +9,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::command;
 use super::failure::Failure;
 use crate::call::{Fault, Kind, Payload, Reply};
-
-/// The commands that are not scripts. One client library has the typing error; it is accepted.
-const CHANNEL_COMMANDS: [&str; 4] = ["Publish", "Subscribe", "Unsubscribe", "Unscubscribe"];
 
 /// Bytes of a client's id. Replies that wait for their turn hold it, so it has a bound.
 const LONGEST_ID: usize = 255;
@@ -33,17 +31,21 @@ struct Frame<'a> {
 pub struct Asked {
     /// The part of the reply's id that the client chose.
     pub client_id: Option<String>,
-    /// The call, or why there is none.
+    /// What it is, or why it is nothing.
     pub what: Result<Wanted, Failure>,
 }
 
-/// A script and what it is called with.
+/// One thing that a client wants.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The path of the script.
-    pub script: String,
-    /// Not looked at yet.
-    pub params: Payload,
+pub enum Wanted {
+    /// To call the script at this path. The params were not looked at yet.
+    Call(String, Payload),
+    /// To publish to a channel.
+    Publish(String, Payload),
+    /// To get the events of a channel.
+    Subscribe(String),
+    /// To get those of these channels no more.
+    Unsubscribe(Vec<String>),
 }
 
 /// Reads one frame. Members that are not known are ignored; a client adds what it likes.
@@ -72,22 +74,14 @@ pub fn read(frame: &Bytes) -> Asked {
             };
         }
     };
-    if CHANNEL_COMMANDS.contains(&&*parsed.method) {
-        return Asked {
-            client_id,
-            what: Err(Failure::no_channels()),
-        };
-    }
-    let params = parsed.params.map_or_else(Payload::null, |params| {
-        Payload::unchecked_json(frame.slice_ref(params.get().as_bytes()))
+    let about_channel = command::read(&parsed.method, parsed.params);
+    let what = about_channel.unwrap_or_else(|| {
+        let params = parsed.params.map_or_else(Payload::null, |params| {
+            Payload::unchecked_json(frame.slice_ref(params.get().as_bytes()))
+        });
+        Ok(Wanted::Call(parsed.method.into_owned(), params))
     });
-    Asked {
-        client_id,
-        what: Ok(Wanted {
-            script: parsed.method.into_owned(),
-            params,
-        }),
-    }
+    Asked { client_id, what }
 }
 
 /// JSON that is not a call is told apart from what is not JSON.
@@ -142,6 +136,19 @@ impl Voice {
         }
         text.push('}');
         text
+    }
+
+    /// The reply to what was asked of a channel, which has no result.
+    pub fn done(&self, client_id: Option<&str>) -> String {
+        let id = self.reply_id(client_id);
+        let legacy = match self.legacy {
+            // That client looks into the result, which must not be missing.
+            true => {
+                r#","response":{"metadata":{"status":"success","statusCode":"200"},"result":{}}"#
+            }
+            false => "",
+        };
+        format!(r#"{{"id":{id},"status":"success","statusCode":"200"{legacy}}}"#)
     }
 
     /// The reply to a request that failed.
@@ -225,12 +232,6 @@ mod tests {
             code(r#"{"method":"a","id":{"x":1}}"#),
             "INVALID_PARAMETER_VALUE"
         );
-        for command in CHANNEL_COMMANDS {
-            let frame = format!(r#"{{"method":"{command}","params":{{"channel":"c"}},"id":3}}"#);
-            let asked = read(&Bytes::from(frame));
-            assert_eq!(asked.client_id.as_deref(), Some("3"));
-            assert_eq!(asked.what.unwrap_err().code, "CHANNEL_NOT_FOUND");
-        }
     }
 
     #[test]
@@ -250,7 +251,10 @@ mod tests {
 
     #[test]
     fn params_travel_as_they_were_written() {
-        let params = |frame| ask(frame).what.unwrap().params.bytes().clone();
+        let params = |frame| match ask(frame).what {
+            Ok(Wanted::Call(_, params)) => params.bytes().clone(),
+            other => panic!("{other:?}"),
+        };
         assert_eq!(
             params(r#"{"method":"a","params":{"t": 22.50, "deep":[{}]}}"#),
             r#"{"t": 22.50, "deep":[{}]}"#.as_bytes()

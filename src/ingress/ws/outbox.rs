@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use futures_util::Sink as _;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::Socket;
+use crate::call::Text;
 
 /// A client that takes not a byte for this long, while something waits, is too slow.
 const STALL: Duration = Duration::from_secs(3);
 
 /// The queue before a socket.
 pub(super) struct Outbox {
-    waiting: VecDeque<String>,
+    waiting: VecDeque<Text>,
     bytes: usize,
     /// `limits.send_queue`.
     limit: usize,
@@ -37,8 +38,8 @@ impl Outbox {
         }
     }
 
-    pub(super) fn push(&mut self, text: String) {
-        self.bytes += text.len();
+    pub(super) fn push(&mut self, text: Text) {
+        self.bytes += text.size();
         self.waiting.push_back(text);
     }
 
@@ -50,6 +51,12 @@ impl Outbox {
     /// Whether so much waits that no more should be made for now.
     pub(super) fn is_half_full(&self) -> bool {
         self.bytes >= self.limit / 2
+    }
+
+    /// Whether events may be put behind what waits. Most of the room for them is in front of here,
+    /// where one copy serves all readers.
+    pub(super) fn takes_events(&self) -> bool {
+        self.bytes < self.limit / 4
     }
 
     /// Whether the client is too slow. One message may be larger than the whole queue.
@@ -92,9 +99,11 @@ impl Outbox {
         while !self.waiting.is_empty() {
             ready!(Pin::new(&mut *socket).poll_ready(cx))?;
             if let Some(text) = self.waiting.pop_front() {
-                self.bytes -= text.len();
+                self.bytes -= text.size();
                 self.unflushed = true;
-                Pin::new(&mut *socket).start_send(Message::text(text))?;
+                // It is UTF-8, so nothing is lost here.
+                let text = Utf8Bytes::try_from(text.into_bytes()).unwrap_or_default();
+                Pin::new(&mut *socket).start_send(Message::Text(text))?;
             }
         }
         if self.unflushed {

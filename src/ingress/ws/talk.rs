@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Socket;
 use super::calls::Calls;
+use super::channels::{Channels, News};
 use super::outbox::Outbox;
 use super::pulse::{Due, Pulse};
 use crate::auth::Caller;
@@ -42,6 +43,7 @@ pub(super) struct Talk {
     context: Context,
     effects: Effects,
     calls: Calls,
+    channels: Channels,
     outbox: Outbox,
     /// Taken with the client's first offer.
     seat: Option<Box<Seat>>,
@@ -65,7 +67,8 @@ impl Talk {
             socket,
             session,
             effects: Effects::new(),
-            calls: Calls::new(caller, context.clone()),
+            calls: Calls::new(caller.clone(), context.clone()),
+            channels: Channels::new(caller, context.clone()),
             outbox: Outbox::new(limits.send_queue),
             seat: None,
             clock: Box::pin(tokio::time::sleep_until(pulse.next())),
@@ -105,7 +108,9 @@ impl Talk {
         let mut turn = TURN;
         loop {
             let before = turn;
+            // What is under way already keeps a client with too much of it waiting.
             while turn > 0
+                && !self.channels.is_full()
                 && let Poll::Ready(incoming) = self.poll_incoming(cx)
             {
                 match incoming {
@@ -120,7 +125,7 @@ impl Talk {
             if let Poll::Ready(Err(_broken)) = self.outbox.poll_send(&mut self.socket, cx) {
                 return Poll::Ready(End::Gone);
             }
-            if self.outbox.is_over() || self.outbox.is_stalled() {
+            if self.outbox.is_over() || self.outbox.is_stalled() || self.channels.is_overrun() {
                 self.context.metrics.limit_reached("send_queue");
                 return Poll::Ready(End::Unread);
             }
@@ -178,7 +183,7 @@ impl Talk {
         }
     }
 
-    /// Takes up one outcome, one piece of news or one piece of mail.
+    /// Takes up one outcome, one piece of news, one event or one piece of mail.
     fn poll_work(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         if let Poll::Ready((ticket, data)) = self.calls.poll_news(cx) {
             self.session.progress(ticket, &data, &mut self.effects);
@@ -197,6 +202,11 @@ impl Talk {
                         self.session.ask_cancelled(number, &mut self.effects);
                     }
                 }
+            }
+        } else if let Poll::Ready(news) = self.channels.poll(cx, self.outbox.takes_events()) {
+            match news {
+                News::Told(ticket, told) => self.session.told(ticket, told, &mut self.effects),
+                News::Event(placed) => self.session.event(&placed, &mut self.effects),
             }
         } else {
             return Poll::Pending;
@@ -227,6 +237,21 @@ impl Talk {
                 }
             }
             Effect::Cancel(ticket) => self.calls.cancel(ticket),
+            Effect::Publish(ticket, channel, payload) => {
+                if let Err(fault) = self.channels.publish(ticket, channel, payload) {
+                    self.session.told(ticket, Err(fault), &mut self.effects);
+                }
+            }
+            Effect::Subscribe(ticket, channel, since) => {
+                if let Err(fault) = self.channels.subscribe(ticket, &channel, since) {
+                    self.session.told(ticket, Err(fault), &mut self.effects);
+                }
+            }
+            Effect::Unsubscribe(ticket, channel) => {
+                let told = self.channels.unsubscribe(&channel);
+                self.session.told(ticket, Ok(told), &mut self.effects);
+            }
+            Effect::Look(ticket, query) => self.channels.look(ticket, query),
             Effect::Close(code, reason) => self.closing = Some((code, reason)),
             Effect::Limit(limit) => self.context.metrics.limit_reached(limit),
             Effect::Serve {
@@ -291,7 +316,8 @@ impl Talk {
         }
         // A worker stays for as long as anybody may need it.
         let needed = self.seat.is_some() && self.context.dispatcher.in_flight() > 0;
-        let done = self.draining && self.calls.is_empty() && !needed;
+        let idle = self.calls.is_empty() && self.channels.is_idle();
+        let done = self.draining && idle && !needed;
         done.then_some((CloseCode::Drain, "shutting down"))
     }
 }
