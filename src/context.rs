@@ -79,7 +79,7 @@ impl Context {
         let spool = Spool::open(&config.store.spool(), &limits, &metrics)?;
         let tasks = TaskTracker::new();
         let once = Once::new(store.clone(), limits.key_window, tasks.clone());
-        let oneway = Arc::new(OneWay::new(spool.clone()));
+        let oneway = Arc::new(OneWay::new(spool.clone(), store.clone()));
         let dispatcher = Dispatcher::new(
             Table::default(),
             limits,

@@ -15,7 +15,7 @@ pub use self::states::State;
 use self::states::States;
 use crate::call::{Call, CallId, Fault, Kind, Outcome, Reply, parcel};
 use crate::spool::{Lane, Spool};
-use crate::store::{Letter, LetterKind};
+use crate::store::{Letter, LetterKind, Store};
 
 /// Their queue in the spool.
 pub const QUEUE: &str = "calls";
@@ -23,14 +23,16 @@ pub const QUEUE: &str = "calls";
 /// The one-way calls of this process.
 pub struct OneWay {
     spool: Spool,
+    store: Store,
     states: States,
 }
 
 impl OneWay {
-    /// Over the spool that keeps them.
-    pub fn new(spool: Spool) -> OneWay {
+    /// Over the spool that keeps them, and the store that keeps the dead.
+    pub fn new(spool: Spool, store: Store) -> OneWay {
         OneWay {
             spool,
+            store,
             states: States::default(),
         }
     }
@@ -56,9 +58,21 @@ impl OneWay {
         }
     }
 
-    /// How far a call of this caller has come; `None` if nothing is known of it any more.
-    pub fn state(&self, id: CallId, caller: &str) -> Option<State> {
-        self.states.of(id, caller)
+    /// How far a call of this caller has come.
+    ///
+    /// Returns `method_not_found` if nothing is known of it, or no more.
+    pub async fn state(&self, id: CallId, caller: &str) -> Result<State, Fault> {
+        if let Some(state) = self.states.of(id, caller) {
+            return Ok(state);
+        }
+        // The dead are remembered for longer than this process.
+        match self.store.dead_caller(id).await? {
+            Some(name) if name == caller => Ok(State::Dead),
+            _ => Err(Fault::new(
+                Kind::MethodNotFound,
+                "no one-way call of yours has this id, or it was done long ago",
+            )),
+        }
     }
 
     /// Puts a dead call back among those that wait.

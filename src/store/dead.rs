@@ -144,6 +144,21 @@ impl Store {
         self.submit(move |db| bury(db, &letter, keep), tell)
     }
 
+    /// Who made a one-way call that lies here; `None` if none with this id does.
+    pub async fn dead_caller(&self, id: CallId) -> Result<Option<String>, Fault> {
+        self.read(move |db| {
+            let mut look = db.prepare_cached("SELECT headers FROM dead WHERE call_id = ?")?;
+            let headers: Option<String> = look
+                .query_row([id.to_string()], |row| row.get(0))
+                .optional()?;
+            let headers: Option<Map<String, Value>> =
+                headers.and_then(|text| serde_json::from_str(&text).ok());
+            let caller = headers.and_then(|mut headers| headers.remove("caller"));
+            Ok(caller.and_then(|caller| caller.as_str().map(str::to_owned)))
+        })
+        .await
+    }
+
     /// The newest letters, or the newest before one, without their bodies.
     pub async fn dead_letters(
         &self,

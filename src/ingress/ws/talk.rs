@@ -252,6 +252,7 @@ impl Talk {
                 self.session.told(ticket, Ok(told), &mut self.effects);
             }
             Effect::Look(ticket, query) => self.channels.look(ticket, query),
+            Effect::Status(ticket, id) => self.channels.status(ticket, id),
             Effect::Close(code, reason) => self.closing = Some((code, reason)),
             Effect::Limit(limit) => self.context.metrics.limit_reached(limit),
             Effect::Serve {
