@@ -153,4 +153,7 @@ async fn drain(context: Context) {
     if ended.await.is_err() {
         tracing::warn!("not everything ended in time");
     }
+    if timeout(FAREWELL, context.spool.close()).await.is_err() {
+        tracing::warn!("the spool did not end in time; what was delivered last may be sent again");
+    }
 }

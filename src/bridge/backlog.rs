@@ -23,7 +23,7 @@ pub(super) async fn watch(bridge: Arc<Bridge>) {
         let now = unix_ms();
         let stats = context.spool.stats();
         for (name, bus) in &bridge.buses {
-            let queue = stats.iter().find(|queue| queue.queue == bus.queue);
+            let queue = stats.iter().find(|queue| *queue.queue == *bus.queue);
             let oldest = queue.and_then(|queue| queue.oldest);
             let waits = oldest.is_some_and(|oldest| now.saturating_sub(oldest) > LONG);
             context.links.set_backlog(name, waits);

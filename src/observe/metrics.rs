@@ -58,6 +58,11 @@ struct BusLabels {
     bus: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct QueueLabels {
+    queue: String,
+}
+
 /// Everything that is counted.
 pub struct Metrics {
     registry: Registry,
@@ -75,6 +80,10 @@ pub struct Metrics {
     store_damaged: Counter,
     dead_letters: Gauge,
     dead_lettered: Family<DeathLabels, Counter>,
+    spool_messages: Family<QueueLabels, Gauge>,
+    spool_bytes: Family<QueueLabels, Gauge>,
+    spool_damaged: Counter,
+    spool_failed: Counter,
 }
 
 impl Default for Metrics {
@@ -104,6 +113,10 @@ impl Metrics {
             store_damaged: Counter::default(),
             dead_letters: Gauge::default(),
             dead_lettered: Family::default(),
+            spool_messages: Family::default(),
+            spool_bytes: Family::default(),
+            spool_damaged: Counter::default(),
+            spool_failed: Counter::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("calls", "Calls by outcome", metrics.calls.clone());
@@ -171,6 +184,26 @@ impl Metrics {
             "dead_lettered",
             "Calls, events and messages that became dead letters, and why",
             metrics.dead_lettered.clone(),
+        );
+        registry.register(
+            "spool_messages",
+            "Events and one-way calls that wait on disk",
+            metrics.spool_messages.clone(),
+        );
+        registry.register(
+            "spool_bytes",
+            "What they take on disk",
+            metrics.spool_bytes.clone(),
+        );
+        registry.register(
+            "spool_damaged",
+            "Damaged stretches of the spool, and files of it that are missing",
+            metrics.spool_damaged.clone(),
+        );
+        registry.register(
+            "spool_failed",
+            "Failures of the disk to keep what was to be spooled",
+            metrics.spool_failed.clone(),
         );
         metrics
     }
@@ -269,6 +302,27 @@ impl Metrics {
         self.dead_lettered
             .get_or_create(&DeathLabels { reason })
             .inc();
+    }
+
+    /// Sets how much waits in a queue of the spool; read from it when metrics are rendered.
+    pub fn set_spool(&self, queue: &str, messages: usize, bytes: u64) {
+        let labels = QueueLabels {
+            queue: queue.to_owned(),
+        };
+        self.spool_messages
+            .get_or_create(&labels)
+            .set(messages as i64);
+        self.spool_bytes.get_or_create(&labels).set(bytes as i64);
+    }
+
+    /// Stretches of the spool were damaged, or files of it were missing.
+    pub fn spool_damaged(&self, stretches: u64) {
+        self.spool_damaged.inc_by(stretches);
+    }
+
+    /// The disk failed to keep what was to be spooled.
+    pub fn spool_failed(&self) {
+        self.spool_failed.inc();
     }
 
     /// The text of `/metrics`.
