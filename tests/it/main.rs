@@ -21,6 +21,7 @@ mod jsonrpc;
 mod keys;
 mod matrix;
 mod mqtt;
+mod oneway;
 mod scriptr;
 mod scripts;
 mod secrets;
