@@ -162,6 +162,9 @@ impl Line<'_> {
                 if delivery.again && self.ledger.knows(ack, print) {
                     return Ok(());
                 }
+                if self.ledger.is_overdrawn() {
+                    return Err("the broker does not wait for acknowledgements".into());
+                }
                 let place = timeout(HELD, self.ledger.place(delivery.payload.len())).await;
                 let Ok(Some(place)) = place else {
                     self.setup.metrics.limit_reached("mqtt_unsettled");
