@@ -85,6 +85,11 @@ impl Events {
         !self.any() && self.memory.recall().await.is_empty()
     }
 
+    /// Whether something is not bound.
+    pub fn is_troubled(&self) -> bool {
+        self.exchanges.any_trouble()
+    }
+
     /// Why not everything is bound.
     pub fn trouble(&self) -> Option<String> {
         self.exchanges.trouble()

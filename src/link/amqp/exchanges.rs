@@ -126,7 +126,12 @@ impl Exchanges {
         }
     }
 
-    /// Why an exchange is in trouble, and so should be looked at again.
+    /// Whether any exchange is in trouble, and so should be looked at again.
+    pub fn any_trouble(&self) -> bool {
+        self.0.lock().iter().any(|known| known.trouble.is_some())
+    }
+
+    /// Why an exchange is in trouble.
     pub fn trouble(&self) -> Option<String> {
         let known = self.0.lock();
         known.iter().find_map(|known| {

@@ -64,7 +64,15 @@ impl Intake {
         }
     }
 
-    /// What does not work although the connection stands.
+    /// Whether something does not work although the connection stands.
+    pub fn is_troubled(&self) -> bool {
+        match self {
+            Intake::Calls(_) => false,
+            Intake::Events(events) => events.is_troubled(),
+        }
+    }
+
+    /// What that is.
     pub fn trouble(&self) -> Option<String> {
         match self {
             Intake::Calls(_) => None,

@@ -83,6 +83,13 @@ impl Message {
         table.inner().get(name).map(header)
     }
 
+    /// All header fields.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, Header<'_>)> {
+        let tables = self.properties.headers().iter();
+        let fields = tables.flat_map(|table| table.inner());
+        fields.map(|(name, value)| (name.as_str(), header(value)))
+    }
+
     /// The same message as it may be kept: persistent, without the header fields named here.
     pub fn to_keep(&self, body: Bytes, without: &[&str]) -> Outgoing {
         let mut headers = FieldTable::default();

@@ -117,7 +117,7 @@ impl Receiving {
                     self.widen(on_message).await?;
                     show();
                 }
-                _ = recheck.tick(), if !careful && intake.trouble().is_some() => {
+                _ = recheck.tick(), if !careful && intake.is_troubled() => {
                     intake.mend(&self.open).await;
                     show();
                 }

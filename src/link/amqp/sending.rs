@@ -145,7 +145,7 @@ impl Sending {
                         return self.lost("the broker confirms nothing".into());
                     }
                 }
-                _ = recheck.tick(), if self.shared.exchanges.trouble().is_some() => {
+                _ = recheck.tick(), if self.shared.exchanges.any_trouble() => {
                     self.shared.exchanges.look(&self.open, true).await;
                 }
             }

@@ -97,8 +97,6 @@ impl Visit {
                 client_id: format!("callway-{name}-in"),
                 inlets,
                 session: Session::Clean,
-                tasks: tasks.clone(),
-                drain: stop.clone(),
             },
             tasks: tasks.clone(),
             stop: stop.clone(),

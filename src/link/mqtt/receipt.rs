@@ -197,6 +197,11 @@ impl Ledger {
         true
     }
 
+    /// Whether the broker sends more than there are packet identifiers.
+    pub fn is_overdrawn(&self) -> bool {
+        self.books.lock().here.len() > usize::from(u16::MAX)
+    }
+
     /// Waits until there is room for a message of this size.
     pub async fn place(&self, size: usize) -> Option<Place> {
         let places = u32::try_from(1 + size / PLACE).unwrap_or(PLACES);

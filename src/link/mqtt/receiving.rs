@@ -26,11 +26,13 @@ use crate::observe::LinkState;
 const SUBSCRIBE: Duration = Duration::from_secs(60);
 /// Filters in one packet; some brokers take no more.
 const FILTERS: usize = 8;
+/// How long a stop waits for the last receipts.
+const LAST: Duration = Duration::from_millis(300);
 /// How long what was taken may leave no room for more, before the broker gets it back.
 const HELD: Duration = Duration::from_secs(5);
 
-/// Keeps the connection until all is settled after the drain began. Without anything to take it
-/// only ends a session that an earlier configuration left at the broker.
+/// Keeps the connection until it is stopped. Without anything to take it only ends a session that
+/// an earlier configuration left at the broker.
 pub(super) async fn keep(link: MqttLink, setup: Arc<Setup>) {
     let inward = &setup.inward;
     if inward.inlets.is_empty() {
@@ -46,14 +48,14 @@ pub(super) async fn keep(link: MqttLink, setup: Arc<Setup>) {
         setup: &setup,
         ledger: Ledger::new(),
     };
-    while !inward.drain.is_cancelled() {
+    while !setup.stop.is_cancelled() {
         let outcome = match tries.begin(&setup) {
             Ok(settings) => line.session(&settings).await,
             Err(why) => Err(why),
         };
         let Err(why) = outcome else { break };
         line.tell(LinkState::Down, &why);
-        tries.pause(&inward.drain).await;
+        tries.pause(&setup.stop).await;
     }
 }
 
@@ -66,7 +68,7 @@ async fn forget(setup: &Setup) {
         return;
     }
     let mut tries = Tries::new(Mode::Receives { kept: None });
-    while !setup.inward.drain.is_cancelled() {
+    while !setup.stop.is_cancelled() {
         let opened = tries.begin(setup).and_then(|s| connection::open(&s));
         if let Ok((client, mut connection)) = opened
             && let Ok(Ok(Event::Connected { .. })) =
@@ -77,7 +79,7 @@ async fn forget(setup: &Setup) {
             timeout(FAREWELL * 2, gone).await.ok();
             return memory.keep(&[]).await;
         }
-        tries.pause(&setup.inward.drain).await;
+        tries.pause(&setup.stop).await;
     }
 }
 
@@ -89,7 +91,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// One connection from its start to its end: why it was lost, or `Ok` if all was settled.
+    /// One connection from its start to its end: why it was lost, or `Ok` if it was told to stop.
     ///
     /// The pump and the guide run side by side, and end together.
     async fn session(&self, settings: &Settings) -> Result<(), String> {
@@ -148,7 +150,7 @@ impl Line<'_> {
         let receipt = match delivery.qos {
             0 => Receipt::trivial(),
             // Left to the broker, which sends it to whoever comes next.
-            _ if self.setup.inward.drain.is_cancelled() => return Ok(()),
+            _ if self.setup.stop.is_cancelled() => return Ok(()),
             qos => {
                 let (ack, print) = (
                     Ack {
@@ -159,6 +161,9 @@ impl Line<'_> {
                 );
                 if delivery.again && self.ledger.knows(ack, print) {
                     return Ok(());
+                }
+                if self.ledger.is_overdrawn() {
+                    return Err("the broker does not wait for acknowledgements".into());
                 }
                 let place = timeout(HELD, self.ledger.place(delivery.payload.len())).await;
                 let Ok(Some(place)) = place else {
@@ -205,10 +210,10 @@ struct Guide<'a> {
 
 impl Guide<'_> {
     async fn run(&self, acceptance: oneshot::Receiver<bool>) -> Result<(), String> {
-        let Setup { inward, stop, .. } = self.line.setup;
+        let stop = &self.line.setup.stop;
         // The pump ends by itself if the broker takes too long to accept.
         let resumed = tokio::select! {
-            () = inward.drain.cancelled() => return Ok(()),
+            () = stop.cancelled() => return Ok(()),
             accepted = acceptance => accepted.map_err(|_| "the connection ended")?,
         };
         let subscribed = self.stay_subscribed(resumed);
@@ -229,20 +234,21 @@ impl Guide<'_> {
                     }
                     Due::Nothing => return self.leave(Ok(())).await,
                 },
-                () = stop.cancelled() => return self.leave(Ok(())).await,
                 why = &mut subscribed => return Err(why),
                 why = &mut dead => return Err(why),
             }
         }
     }
 
-    /// What is to be acknowledged, or, once the drain has begun, that nothing is.
+    /// What is to be acknowledged, or, once it is told to stop, that nothing is any more.
     async fn due(&self) -> Due {
         let ledger = &self.line.ledger;
         tokio::select! {
             biased;
             due = ledger.due() => due,
-            () = self.line.setup.inward.drain.cancelled() => ledger.last().await,
+            () = self.line.setup.stop.cancelled() => {
+                timeout(LAST, ledger.last()).await.unwrap_or(Due::Nothing)
+            }
         }
     }
 

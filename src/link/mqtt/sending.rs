@@ -56,7 +56,6 @@ async fn session(link: &MqttLink, setup: &Setup, settings: &Settings) -> Result<
             filter: link.shared.inbox.address().to_owned(),
             qos: 1,
             retain: Retain::Never,
-            no_local: false,
         }],
     };
     tokio::select! {

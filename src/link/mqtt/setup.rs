@@ -26,9 +26,9 @@ pub struct Setup {
     pub limits: Limits,
     /// What comes in, on a connection of its own.
     pub inward: Inward,
-    /// Where the task that sends runs.
+    /// Where the owning tasks run.
     pub tasks: TaskTracker,
-    /// Ends the link, what is queued sent first.
+    /// Ends the link: what is queued is sent first, nothing more is taken.
     pub stop: CancellationToken,
     /// Where its state is shown.
     pub links: Arc<LinkStates>,
@@ -44,10 +44,6 @@ pub struct Inward {
     pub inlets: Vec<Inlet>,
     /// Whether the broker keeps what comes while callway is away.
     pub(super) session: Session,
-    /// Where the task that receives runs.
-    pub tasks: TaskTracker,
-    /// Takes nothing more; the connection ends when all that was taken is settled.
-    pub drain: CancellationToken,
 }
 
 /// What the broker keeps for a client that is away.
@@ -79,8 +75,6 @@ impl Setup {
                 client_id: format!("{client_id}-in"),
                 inlets: [calls, events].into_iter().flatten().collect(),
                 session: Session::Kept(memory),
-                tasks: context.tasks.clone(),
-                drain: context.drain.clone(),
             },
             client_id,
             inbox: format!("callway/inbox/{}", context.config.cluster.instance),
@@ -105,7 +99,7 @@ impl Start {
     pub fn start(self) {
         let setup = Arc::new(self.setup);
         let receives = receiving::keep(self.link.clone(), setup.clone());
-        setup.inward.tasks.spawn(receives);
+        setup.tasks.spawn(receives);
         setup.tasks.spawn(sending::keep(self.link, setup.clone()));
     }
 }

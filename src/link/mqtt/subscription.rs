@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Delivery, MqttLink, Receipt, topic};
-use crate::config::{Config, MqttBus, MqttProtocol};
+use crate::config::{Config, MqttBus};
 
 /// A topic filter and its terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +14,6 @@ pub struct Subscription {
     pub qos: u8,
     /// What becomes of messages that the broker has kept. MQTT 3.1.1 has no choice: it sends them.
     pub retain: Retain,
-    /// Leave out what this very connection published. MQTT 5 alone has that.
-    pub no_local: bool,
 }
 
 /// When messages that the broker has kept are sent (MQTT 5.0 §3.8.3.1).
@@ -51,7 +49,6 @@ impl Inlet {
             qos: 1,
             // A call that was kept is long over.
             retain: Retain::Never,
-            no_local: false,
         };
         Some(Inlet {
             subscriptions: vec![calls],
@@ -71,14 +68,10 @@ impl Inlet {
                 filter: mqtt.topic.filter(&channel.pattern, '/'),
                 qos: mqtt.qos,
                 retain: Retain::OnSubscribe,
-                no_local: mqtt.direction.sends_out() && bus.protocol == MqttProtocol::V5,
             };
             // Of the same filter a broker keeps only the last subscription.
             match subscriptions.iter_mut().find(|s| s.filter == wanted.filter) {
-                Some(same) => {
-                    same.qos = same.qos.max(wanted.qos);
-                    same.no_local &= wanted.no_local;
-                }
+                Some(same) => same.qos = same.qos.max(wanted.qos),
                 None => subscriptions.push(wanted),
             }
         }

@@ -122,12 +122,12 @@ pub(super) fn subscribe(
     wanted: &[Subscription],
 ) -> Result<SubscribeNotice, PublishError> {
     let filters = wanted.iter().map(|wanted| {
-        SubscribeFilterInput::new(wanted.filter.clone(), qos(wanted.qos))
-            .no_local(wanted.no_local)
-            .retain_forward_rule(match wanted.retain {
+        SubscribeFilterInput::new(wanted.filter.clone(), qos(wanted.qos)).retain_forward_rule(
+            match wanted.retain {
                 Retain::Never => RetainForwardRule::Never,
                 Retain::OnSubscribe => RetainForwardRule::OnEverySubscribe,
-            })
+            },
+        )
     });
     client
         .try_subscribe_many_tracked(filters)
