@@ -140,6 +140,7 @@ impl Dispatcher {
             fault
         });
         record.outcome = match &outcome {
+            Ok(reply) if reply.receipt.is_some() => "accepted",
             Ok(_) => "ok",
             Err(fault) => fault.kind.as_str(),
         };
