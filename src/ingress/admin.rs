@@ -7,8 +7,6 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -121,7 +119,7 @@ async fn talk(stream: TcpStream, page: Arc<Page>) {
             request.uri().path(),
             host_of(&request).as_deref(),
         );
-        async { Ok::<hyper::Response<Full<Bytes>>, Infallible>(http::write(answer)) }
+        async { Ok::<http::Response, Infallible>(http::write(answer)) }
     });
     let talking = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,3 +1,5 @@
+//! The database as its users see it.
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::channels::{self, Wanted};
 use super::query;
 use crate::call::{CallId, Fault, HttpParts, Outcome, Payload, ScriptResponse};
+use crate::dialect::Told;
 
 /// Header fields that carry credentials and are shown to nobody.
 const CREDENTIALS: [&str; 4] = [
@@ -78,6 +80,15 @@ impl Head {
 }
 
 /// What a dialect makes of a request.
+#[derive(Debug)]
+pub enum Asked {
+    /// A call.
+    Call(Request),
+    /// Something of a channel.
+    Channel(Wanted),
+}
+
+/// A call as a request asks for it.
 #[derive(Debug)]
 pub struct Request {
     /// The method to call; the dispatcher checks that it is a name.
@@ -186,13 +197,18 @@ pub trait HttpDialect: Send + Sync {
     /// who calls.
     fn credential_in_body(&self, head: &Head) -> bool;
 
-    /// The call that a request asks for.
-    fn read(&self, head: &Head, body: Bytes) -> Result<Request, Fault>;
+    /// What a request asks for.
+    fn read(&self, head: &Head, body: Bytes) -> Result<Asked, Fault>;
 
     /// The answer to a request whose call, of this id, came to an outcome.
     fn answer(&self, head: &Head, id: CallId, outcome: Outcome) -> Answer;
 
-    /// The answer to a request that did not become a call.
+    /// The answer to what was asked of a channel.
+    fn told(&self, told: &Told) -> Answer {
+        channels::told(told)
+    }
+
+    /// The answer to a request that nothing came of.
     fn refuse(&self, fault: &Fault) -> Answer;
 }
 

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::message::{Answer, Head, HttpDialect, Request};
+use super::channels;
+use super::message::{Answer, Asked, Head, HttpDialect, Request};
 use super::path::method_name;
 use super::query::Query;
 use crate::call::{CallId, Fault, Kind, Outcome, Payload};
@@ -44,7 +45,10 @@ impl HttpDialect for Plain {
         false
     }
 
-    fn read(&self, head: &Head, body: Bytes) -> Result<Request, Fault> {
+    fn read(&self, head: &Head, body: Bytes) -> Result<Asked, Fault> {
+        if let Some(wanted) = channels::read(head, body.clone())? {
+            return Ok(Asked::Channel(wanted));
+        }
         let method = method_name(&head.path)?;
         let (params, raw_body) = if head.is_get() {
             (
@@ -55,11 +59,11 @@ impl HttpDialect for Plain {
             (Payload::from_body(body, head.header("content-type")), None)
         };
         let parts = head.parts(&method, raw_body);
-        Ok(Request {
+        Ok(Asked::Call(Request {
             method,
             params,
             parts,
-        })
+        }))
     }
 
     fn answer(&self, head: &Head, _id: CallId, outcome: Outcome) -> Answer {
@@ -179,14 +183,17 @@ mod tests {
 
     #[test]
     fn a_post_carries_its_body_and_a_get_its_query() {
-        let post = Plain.read(&head("POST", "a/b?x=1"), Bytes::from_static(b"[1]"));
-        let post = post.unwrap();
+        let read = |head: &Head, body| match Plain.read(head, body) {
+            Ok(Asked::Call(request)) => request,
+            other => panic!("{other:?}"),
+        };
+        let post = read(&head("POST", "a/b?x=1"), Bytes::from_static(b"[1]"));
         assert_eq!(
             (post.method.as_str(), &post.params.bytes()[..]),
             ("a/b", &b"[1]"[..])
         );
         assert_eq!(post.parts.query, "x=1");
-        let get = Plain.read(&head("GET", "a/b?x=1"), Bytes::new()).unwrap();
+        let get = read(&head("GET", "a/b?x=1"), Bytes::new());
         assert_eq!(get.params.bytes(), r#"{"x":"1"}"#.as_bytes());
     }
 
