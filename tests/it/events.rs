@@ -2,6 +2,7 @@
 
 mod http;
 mod readers;
+mod scripts;
 
 use std::time::Duration;
 

@@ -33,13 +33,7 @@ pub(super) fn ask(
 pub(super) fn result(told: &Told) -> Payload {
     let value = match told {
         Told::Past(past) => return Payload::json(past.to_json()),
-        Told::Published(kept) => match kept.position {
-            Some(position) => json!({
-                "id": kept.id.to_string(),
-                "position": position.to_string(),
-            }),
-            None => json!({ "id": kept.id.to_string() }),
-        },
+        Told::Published(kept) => return Payload::json(kept.to_json()),
         Told::Subscribed(subscribed) => json!({
             "position": subscribed.position.to_string(),
             "recovered": subscribed.recovered,
