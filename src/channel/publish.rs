@@ -112,6 +112,17 @@ pub struct Kept {
     pub delivered: bool,
 }
 
+impl Kept {
+    /// `{"id","position"?}`.
+    pub fn to_json(&self) -> String {
+        let id = self.id.hyphenated();
+        match self.position {
+            Some(position) => format!(r#"{{"id":"{id}","position":"{position}"}}"#),
+            None => format!(r#"{{"id":"{id}"}}"#),
+        }
+    }
+}
+
 impl Receipt {
     /// Names the event.
     pub fn id(&self) -> Uuid {

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
 use super::http::{self, Exchange, Response};
@@ -43,6 +44,8 @@ pub(super) struct Visit {
     /// One connection too many: requests are refused.
     pub(super) beyond: bool,
     pub(super) context: Context,
+    /// Cancelled for a client that reads an event stream too slowly.
+    pub(super) cut: CancellationToken,
     /// What the WebSocket that a request asked for is opened with.
     opening: Mutex<Option<Opening>>,
 }
@@ -60,13 +63,16 @@ pub(super) async fn serve(
         peer,
         beyond: place.beyond,
         context,
+        cut: CancellationToken::new(),
         opening: Mutex::new(None),
     });
     let stop = visit.context.stop.clone();
+    let cut = visit.cut.clone();
     // Boxed, so that an idle WebSocket does not keep the room that the handshakes needed.
     let handshakes = Box::pin(handshakes(tcp, visit.clone()));
     let upgraded = tokio::select! {
         () = stop.cancelled() => None,
+        () = cut.cancelled() => None,
         upgraded = handshakes => upgraded,
     };
     if let Some((stream, read, opening)) = upgraded {
@@ -213,6 +219,7 @@ async fn exchange(request: Request<Incoming>, visit: &Visit) -> Response {
         },
         origins: visit.door.config.allowed_origins.as_deref(),
         anonymous,
+        cut: &visit.cut,
     };
     exchange.serve(request).await
 }

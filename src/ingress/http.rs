@@ -1,25 +1,47 @@
 //! One HTTP request: who asks, what for, the call, the answer. The dialect decides how it looks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 
+use tokio_util::sync::CancellationToken;
+
 use super::body;
 use super::credentials::Credentials;
+use super::follow::{self, Stream};
 use crate::auth::{Caller, Source, Verb};
 use crate::call::{Call, CallId, Deadline, Fault, Kind, Via};
+use crate::channel::{self, Origin, Publish, permit};
 use crate::context::Context;
+use crate::dialect::Told;
 use crate::dialect::http::{
-    Answer, Head, HttpDialect, Query, Request, Terms, allow_origin, is_preflight, preflight,
-    problem,
+    Answer, Asked, Head, HttpDialect, Query, Request, Selection, Terms, Wanted, allow_origin,
+    calls, is_preflight, preflight, problem, stream_head,
 };
 
-/// A response whose length is known before it is sent.
-pub(super) type Response = hyper::Response<Full<Bytes>>;
+/// How long a publisher without a wish waits to hear that its event was delivered, not only kept.
+const DELIVERY: Duration = Duration::from_millis(500);
+
+/// A response: whole, or a stream of events.
+pub(super) type Response = hyper::Response<Either<Full<Bytes>, Stream>>;
+
+/// What a request is answered by: an answer, or the head of a stream and what follows it.
+struct Reply {
+    answer: Answer,
+    stream: Option<Stream>,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Reply {
+        let stream = None;
+        Reply { answer, stream }
+    }
+}
 
 /// What the listener knows about a request.
 pub(super) struct Exchange<'a> {
@@ -33,6 +55,8 @@ pub(super) struct Exchange<'a> {
     pub(super) origins: Option<&'a [String]>,
     /// The token row that a request without a credential acts as.
     pub(super) anonymous: Option<&'a str>,
+    /// Ends the connection at once.
+    pub(super) cut: &'a CancellationToken,
 }
 
 impl Exchange<'_> {
@@ -44,27 +68,43 @@ impl Exchange<'_> {
             return write(preflight(&head, self.dialect.verbs(), self.origins));
         }
         let terms = Terms::of(&head, self.context.config.limits.max_timeout);
-        let answer = match self.take(&parts, &head, &terms, body).await {
-            Ok(answer) => terms.tell(answer),
-            Err(answer) => answer,
+        let Reply { answer, stream } = match self.take(&parts, &head, &terms, body).await {
+            Ok(reply) => Reply {
+                answer: terms.tell(reply.answer),
+                ..reply
+            },
+            Err(answer) => answer.into(),
         };
-        write(allow_origin(answer, head.header("origin"), self.origins))
+        let response = write(allow_origin(answer, head.header("origin"), self.origins));
+        match stream {
+            None => response,
+            Some(stream) => response.map(|_empty| Either::Right(stream)),
+        }
     }
 
-    /// The answer of a call, or of a request that did not become one.
+    /// What comes of a request; or the answer to one that nothing came of.
     async fn take(
         &self,
         parts: &Parts,
         head: &Head,
         terms: &Terms,
         body: Incoming,
-    ) -> Result<Answer, Answer> {
+    ) -> Result<Reply, Answer> {
         let refuse = |fault: Fault| self.dialect.refuse(&fault);
         if let Some(answer) = self.dialect.without_call(head) {
             return Err(answer);
         }
         let (caller, body) = self.enter(parts, head, body).await.map_err(refuse)?;
-        let request = self.dialect.read(head, body).map_err(refuse)?;
+        let request = match self.dialect.read(head, body).map_err(refuse)? {
+            Asked::Call(request) => request,
+            Asked::Channel(wanted) => {
+                return self.channel(caller, wanted, terms).await.map_err(refuse);
+            }
+            Asked::Status(id) => {
+                let state = self.context.oneway.state(id, caller.name()).await;
+                return Ok(calls::state(id, state.map_err(refuse)?).into());
+            }
+        };
         if self.dialect.needs_get_route(head) {
             self.check_get(&caller, &request.method).map_err(|fault| {
                 let allow = self.dialect.verbs_without_get();
@@ -74,7 +114,52 @@ impl Exchange<'_> {
         let call = self.call(caller, request, terms);
         let id = call.id;
         let outcome = self.context.dispatcher.call(call).await;
-        Ok(self.dialect.answer(head, id, outcome))
+        Ok(self.dialect.answer(head, id, outcome).into())
+    }
+
+    /// Publishes, looks back, or follows.
+    async fn channel(&self, caller: Caller, wanted: Wanted, terms: &Terms) -> Result<Reply, Fault> {
+        let hub = &self.context.hub;
+        let (channel, selection) = match wanted {
+            Wanted::Events(channel, selection) => (channel, selection),
+            Wanted::Publish(channel, payload) => {
+                let receipt = hub.publish(Publish {
+                    channel,
+                    payload,
+                    origin: Origin::Client {
+                        caller,
+                        via: Via::Http,
+                    },
+                    id: None,
+                    hops: terms.hops,
+                    traceparent: terms.traceparent.clone(),
+                    retained: false,
+                })?;
+                let patience = terms.wait.unwrap_or(DELIVERY);
+                let kept = receipt.delivered_within(patience).await?;
+                return Ok(self.dialect.told(&Told::Published(kept)).into());
+            }
+        };
+        permit(&caller, Verb::Subscribe, &channel)?;
+        let Selection {
+            follow,
+            count,
+            since,
+        } = selection?;
+        if follow {
+            let stream = follow::follow(self.context, caller, &channel, since, self.cut).await?;
+            return Ok(Reply {
+                answer: stream_head(),
+                stream: Some(stream),
+            });
+        }
+        let query = channel::Query {
+            channel,
+            count,
+            since,
+        };
+        let past = hub.history(&caller, query).await?;
+        Ok(self.dialect.told(&Told::Past(past)).into())
     }
 
     /// Who asks, and the body. Nobody's body is read before it is known whose it is, unless it is
@@ -161,8 +246,10 @@ impl Exchange<'_> {
 
 /// As plain data. What is not text in a header field is shown with replacement characters.
 fn head_of(parts: &Parts, path: &str) -> Head {
+    let base = parts.uri.path().strip_suffix(path).unwrap_or("/");
     Head {
         verb: parts.method.as_str().to_owned(),
+        base: format!("{}/", base.trim_end_matches('/')),
         path: path.to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts
@@ -183,7 +270,7 @@ pub(super) fn refuse(fault: &Fault) -> Response {
 
 /// Writes an answer. A header field that is none, which only a script can make, is left out.
 pub(super) fn write(answer: Answer) -> Response {
-    let mut response = hyper::Response::new(Full::new(answer.body));
+    let mut response = hyper::Response::new(Either::Left(Full::new(answer.body)));
     *response.status_mut() = hyper::StatusCode::from_u16(answer.status)
         .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {

@@ -6,6 +6,7 @@ mod body;
 mod connection;
 mod credentials;
 mod door;
+mod follow;
 mod http;
 mod inward;
 mod listener;

@@ -113,6 +113,9 @@ pub enum WireForm {
 pub enum Ask {
     /// `callway.call`: a method and params as JSON text.
     Call(String, Bytes),
+    /// `callway.publish` and `publish`: a channel, a payload as JSON text, and whether a string
+    /// stands for its bare text.
+    Publish(String, Bytes, bool),
     /// `http.request`: its argument as JSON text.
     Http(Bytes),
     /// `require`: the path as written, and the path of the script that wrote it.
@@ -270,6 +273,12 @@ impl FromHost {
             }
             FromHost::Ask(id, Ask::Http(request)) => w.u8(3).u64(*id).bytes(request),
             FromHost::Ask(id, Ask::Module(path, from)) => w.u8(4).u64(*id).text(path).text(from),
+            FromHost::Ask(id, Ask::Publish(channel, payload, bare)) => w
+                .u8(6)
+                .u64(*id)
+                .text(channel)
+                .bytes(payload)
+                .u8(u8::from(*bare)),
             FromHost::Returned(ids) => {
                 w.u8(5).u32(ids.len() as u32);
                 for id in ids {
@@ -294,6 +303,7 @@ impl FromHost {
                 let count = r.u32()?;
                 FromHost::Returned((0..count).map(|_| r.u64()).collect::<io::Result<_>>()?)
             }
+            6 => FromHost::Ask(r.u64()?, Ask::Publish(r.text()?, r.bytes()?, r.u8()? == 1)),
             _ => return Err(broken()),
         })
     }

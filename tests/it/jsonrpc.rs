@@ -78,7 +78,7 @@ async fn what_is_no_call_is_refused_and_the_connection_lives_on() {
         (&call(r#"["\ud800"]"#), json!(1), "parse_error"),
         (&call("[1e999]"), json!(1), "parse_error"),
         (
-            r#"{"jsonrpc":"2.0","method":"callway.publish","id":1}"#,
+            r#"{"jsonrpc":"2.0","method":"callway.nothing","id":1}"#,
             json!(1),
             "method_not_found",
         ),

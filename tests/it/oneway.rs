@@ -49,7 +49,10 @@ impl Hands {
         let ask = self.0.find(|value| value.get("method").is_some()).await;
         let answer = json!({"jsonrpc": "2.0", "id": ask["id"], "result": null});
         self.0.send(answer.to_string()).await;
-        (ask["method"].as_str().unwrap().to_owned(), ask["params"].clone())
+        (
+            ask["method"].as_str().unwrap().to_owned(),
+            ask["params"].clone(),
+        )
     }
 }
 
@@ -90,7 +93,10 @@ async fn a_receipt_is_given_at_once_and_the_call_waits_for_whoever_carries_it_ou
     daemon.restart().await;
     assert_eq!(state(&daemon, &location).await, "queued");
     let mut hands = Hands::offer(&daemon).await;
-    assert_eq!(hands.take().await, ("later/job".to_owned(), json!({"n": 1})));
+    assert_eq!(
+        hands.take().await,
+        ("later/job".to_owned(), json!({"n": 1}))
+    );
     crate::eventually!(state(&daemon, &location).await == "done");
 
     let mut client = daemon.ws().await;
@@ -154,7 +160,7 @@ async fn calls_without_a_reply_address_survive_the_process() {
 
     daemon.restart().await;
     let mut hands = Hands::offer(&daemon).await;
-    let mut taken = vec![hands.take().await, hands.take().await];
+    let mut taken = [hands.take().await, hands.take().await];
     taken.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(taken[0], ("now/amqp".to_owned(), json!([2])));
     assert_eq!(taken[1], ("now/mqtt".to_owned(), json!([1])));

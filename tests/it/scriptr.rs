@@ -130,9 +130,9 @@ async fn failures_have_scriptrs_words_and_the_socket_lives() {
             "CHANNEL_NOT_FOUND",
         ),
         (
-            r#"{"method":"Unscubscribe","params":{"channel":["c"]}}"#,
-            "404",
-            "CHANNEL_NOT_FOUND",
+            r#"{"method":"Unscubscribe","params":{"channel":[1]}}"#,
+            "400",
+            "INVALID_PARAMETER_VALUE",
         ),
     ] {
         socket.send(frame).await;

@@ -6,9 +6,11 @@
 use super::message::{Answer, Head};
 
 /// What a page may send beside the fields that are always allowed.
-const REQUEST_HEADERS: &str = "authorization, content-type, prefer, idempotency-key, traceparent";
+const REQUEST_HEADERS: &str =
+    "authorization, content-type, prefer, idempotency-key, traceparent, last-event-id";
 /// What a page may read of an answer beside the fields that are always readable.
-const RESPONSE_HEADERS: &str = "retry-after, preference-applied, www-authenticate, allow";
+const RESPONSE_HEADERS: &str =
+    "retry-after, preference-applied, www-authenticate, allow, callway-event-id, callway-position";
 /// Seconds for which a browser may remember a preflight; they cap it at two hours or less.
 const MAX_AGE: &str = "7200";
 
@@ -55,6 +57,7 @@ mod tests {
     fn asked(origin: &str, allowed: Option<&[String]>) -> Option<String> {
         let head = Head {
             verb: "OPTIONS".into(),
+            base: "/".into(),
             headers: vec![
                 ("origin".into(), origin.into()),
                 ("access-control-request-method".into(), "POST".into()),

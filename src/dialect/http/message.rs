@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::channels::{self, Wanted};
 use super::query;
 use crate::call::{CallId, Fault, HttpParts, Outcome, Payload, ScriptResponse};
+use crate::dialect::Told;
 
 /// Header fields that carry credentials and are shown to nobody.
 const CREDENTIALS: [&str; 4] = [
@@ -33,6 +35,8 @@ const HOP_BY_HOP: [&str; 9] = [
 pub struct Head {
     /// `GET`, `POST`, ….
     pub verb: String,
+    /// The path of the endpoint, with a slash at its end.
+    pub base: String,
     /// The path below the endpoint as it came: percent-encoded, without a leading slash.
     pub path: String,
     /// The query as it came, without `?`.
@@ -78,6 +82,17 @@ impl Head {
 }
 
 /// What a dialect makes of a request.
+#[derive(Debug)]
+pub enum Asked {
+    /// A call.
+    Call(Request),
+    /// Something of a channel.
+    Channel(Wanted),
+    /// How far a one-way call has come.
+    Status(CallId),
+}
+
+/// A call as a request asks for it.
 #[derive(Debug)]
 pub struct Request {
     /// The method to call; the dispatcher checks that it is a name.
@@ -186,13 +201,18 @@ pub trait HttpDialect: Send + Sync {
     /// who calls.
     fn credential_in_body(&self, head: &Head) -> bool;
 
-    /// The call that a request asks for.
-    fn read(&self, head: &Head, body: Bytes) -> Result<Request, Fault>;
+    /// What a request asks for.
+    fn read(&self, head: &Head, body: Bytes) -> Result<Asked, Fault>;
 
     /// The answer to a request whose call, of this id, came to an outcome.
     fn answer(&self, head: &Head, id: CallId, outcome: Outcome) -> Answer;
 
-    /// The answer to a request that did not become a call.
+    /// The answer to what was asked of a channel.
+    fn told(&self, told: &Told) -> Answer {
+        channels::told(told)
+    }
+
+    /// The answer to a request that nothing came of.
     fn refuse(&self, fault: &Fault) -> Answer;
 }
 
@@ -204,6 +224,7 @@ mod tests {
     fn scripts_see_no_credentials() {
         let head = Head {
             verb: "GET".into(),
+            base: "/".into(),
             path: "m".into(),
             query: "a=1&token=secret&b=2".into(),
             headers: vec![

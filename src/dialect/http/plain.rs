@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::message::{Answer, Head, HttpDialect, Request};
+use super::message::{Answer, Asked, Head, HttpDialect, Request};
 use super::path::method_name;
 use super::query::Query;
-use crate::call::{CallId, Fault, Kind, Outcome, Payload};
+use super::{calls, channels};
+use crate::call::{CallId, Fault, Kind, Outcome, Payload, Reply};
 
 /// `POST /<method>`, and `GET /<method>?…` where the route allows it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +45,13 @@ impl HttpDialect for Plain {
         false
     }
 
-    fn read(&self, head: &Head, body: Bytes) -> Result<Request, Fault> {
+    fn read(&self, head: &Head, body: Bytes) -> Result<Asked, Fault> {
+        if let Some(wanted) = channels::read(head, body.clone())? {
+            return Ok(Asked::Channel(wanted));
+        }
+        if let Some(id) = calls::read(head)? {
+            return Ok(Asked::Status(id));
+        }
         let method = method_name(&head.path)?;
         let (params, raw_body) = if head.is_get() {
             (
@@ -55,15 +62,20 @@ impl HttpDialect for Plain {
             (Payload::from_body(body, head.header("content-type")), None)
         };
         let parts = head.parts(&method, raw_body);
-        Ok(Request {
+        Ok(Asked::Call(Request {
             method,
             params,
             parts,
-        })
+        }))
     }
 
     fn answer(&self, head: &Head, _id: CallId, outcome: Outcome) -> Answer {
         let answer = match outcome {
+            Ok(
+                reply @ Reply {
+                    receipt: Some(id), ..
+                },
+            ) => calls::receipt(head, id, &reply),
             Ok(reply) => match reply.script.and_then(|script| script.response) {
                 Some(response) => Answer::of_script(&response),
                 None => Answer::new(
@@ -108,12 +120,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::call::{Reply, ScriptReply, ScriptResponse};
+    use crate::call::{ScriptReply, ScriptResponse};
 
     fn head(verb: &str, target: &str) -> Head {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         Head {
             verb: verb.into(),
+            base: "/".into(),
             path: path.into(),
             query: query.into(),
             headers: vec![("content-type".into(), "application/json".into())],
@@ -179,14 +192,17 @@ mod tests {
 
     #[test]
     fn a_post_carries_its_body_and_a_get_its_query() {
-        let post = Plain.read(&head("POST", "a/b?x=1"), Bytes::from_static(b"[1]"));
-        let post = post.unwrap();
+        let read = |head: &Head, body| match Plain.read(head, body) {
+            Ok(Asked::Call(request)) => request,
+            other => panic!("{other:?}"),
+        };
+        let post = read(&head("POST", "a/b?x=1"), Bytes::from_static(b"[1]"));
         assert_eq!(
             (post.method.as_str(), &post.params.bytes()[..]),
             ("a/b", &b"[1]"[..])
         );
         assert_eq!(post.parts.query, "x=1");
-        let get = Plain.read(&head("GET", "a/b?x=1"), Bytes::new()).unwrap();
+        let get = read(&head("GET", "a/b?x=1"), Bytes::new());
         assert_eq!(get.params.bytes(), r#"{"x":"1"}"#.as_bytes());
     }
 

@@ -40,6 +40,12 @@ impl Query {
         self.pairs.extend(other.pairs);
     }
 
+    /// The first one of this name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut found = self.pairs.iter().filter(|(key, _)| key == name);
+        found.next().map(|(_, value)| value.as_str())
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()

@@ -13,7 +13,7 @@ use super::wire::{json, push_log};
 use crate::call::{CallId, Fault, Kind, Outcome, Payload, Reply};
 use crate::config::ScriptrOptions;
 use crate::dialect::http::{
-    Answer, Head, HttpDialect, Query, Request, method_name, without_credentials,
+    Answer, Asked, Head, HttpDialect, Query, Request, method_name, without_credentials,
 };
 
 /// Any verb on `/<path/to/script>`; the result or the failure in scriptr.io's wrapper.
@@ -54,14 +54,14 @@ impl HttpDialect for Rest {
         has_type(head, "application/x-www-form-urlencoded")
     }
 
-    fn read(&self, head: &Head, body: Bytes) -> Result<Request, Fault> {
+    fn read(&self, head: &Head, body: Bytes) -> Result<Asked, Fault> {
         let script = method_name(head.path.trim_start_matches('/'))?;
         let (params, raw_body) = self.params(head, body)?;
-        Ok(Request {
+        Ok(Asked::Call(Request {
             method: routed(&self.0, &script),
             params,
             parts: head.parts(&script, raw_body),
-        })
+        }))
     }
 
     fn answer(&self, _head: &Head, id: CallId, outcome: Outcome) -> Answer {
@@ -180,14 +180,22 @@ mod tests {
         }))
     }
 
+    fn call(asked: Result<Asked, Fault>) -> Result<Request, Fault> {
+        match asked? {
+            Asked::Call(request) => Ok(request),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn request(path: &str, query: &str, kind: &str, body: &'static str) -> Result<Request, Fault> {
         let head = Head {
             verb: "POST".into(),
+            base: "/".into(),
             path: path.into(),
             query: query.into(),
             headers: vec![("content-type".into(), kind.into())],
         };
-        rest("{path...}").read(&head, Bytes::from_static(body.as_bytes()))
+        call(rest("{path...}").read(&head, Bytes::from_static(body.as_bytes())))
     }
 
     fn params(query: &str, kind: &str, body: &'static str) -> Value {
@@ -251,7 +259,7 @@ mod tests {
             path: "x".into(),
             ..Head::default()
         };
-        let asked = rest("acme/{path...}").read(&head, Bytes::new()).unwrap();
+        let asked = call(rest("acme/{path...}").read(&head, Bytes::new())).unwrap();
         assert_eq!(asked.method, "acme/x");
     }
 

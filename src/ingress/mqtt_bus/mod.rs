@@ -132,14 +132,14 @@ impl Shared {
             Ok(call) => call,
             Err(fault) => {
                 self.context.metrics.dropped("mqtt", "no_call");
-                tracing::info!(%bus, call_id = %id, kind = %fault.kind, "a message without reply address is no call");
+                tracing::info!(%bus, call_id = %id, kind = %fault.kind, "a call without reply address failed");
                 return Accepted::Settled;
             }
         };
         let Err(fault) = self.context.dispatcher.accept(call.clone()).await else {
             return Accepted::Settled;
         };
-        tracing::info!(%bus, call_id = %id, kind = %fault.kind, "a call without reply address was refused");
+        tracing::info!(%bus, call_id = %id, kind = %fault.kind, "a call without reply address failed");
         if oneway::may_pass(&fault) {
             // Not at once: the broker would send it again right away.
             tokio::time::sleep(PAUSE).await;

@@ -22,7 +22,9 @@ pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<(), Error> {
         ask(&ctx, &s, Ask::Call(method.0, params.into()))
     };
     callway.set("call", Function::new(ctx.clone(), call)?)?;
+    callway.set("publish", publish(ctx, session, false)?)?;
     globals.set("callway", callway)?;
+    globals.set("publish", publish(ctx, session, true)?)?;
     let http = Object::new(ctx.clone())?;
     let s = session.clone();
     let request = move |ctx: Ctx<'js>, options: Opt<Value<'js>>| {
@@ -44,6 +46,16 @@ pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<(), Error> {
         Ok::<_, Error>(BASE64.encode(bytes))
     };
     globals.set("btoa", Function::new(ctx.clone(), btoa)?)
+}
+
+/// Publishes and waits until the event is kept. `bare` sends a string as it is, not as JSON.
+fn publish<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, bare: bool) -> Result<Function<'js>, Error> {
+    let s = session.clone();
+    let publish = move |ctx: Ctx<'js>, channel: Coerced<String>, payload: Opt<Value<'js>>| {
+        let payload = text(&ctx, payload.0)?;
+        ask(&ctx, &s, Ask::Publish(channel.0, payload.into(), bare))
+    };
+    Function::new(ctx.clone(), publish)
 }
 
 fn console<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {

@@ -29,7 +29,10 @@ local function unwrap(ok, value)
 	error(setmetatable(value, fault), 0)
 end
 
-callway = { call = function(method, params) return unwrap(native.call(method, params)) end }
+callway = {
+	call = function(method, params) return unwrap(native.call(method, params)) end,
+	publish = function(channel, payload) return unwrap(native.publish(channel, payload)) end,
+}
 http = { request = function(options) return unwrap(native.http(options)) end }
 json = {
 	parse = native.parse,

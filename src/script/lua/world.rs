@@ -362,6 +362,15 @@ fn native(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     };
     native.raw_set("call", lua.create_function(call)?)?;
     let weak = Rc::downgrade(shared);
+    let publish = move |lua: &Lua, (channel, payload): (String, Value)| match weak.upgrade() {
+        Some(shared) => {
+            let payload = to_json(&payload)?.into();
+            shared.ask(lua, Ask::Publish(channel, payload, false))
+        }
+        None => Err(mlua::Error::runtime("over")),
+    };
+    native.raw_set("publish", lua.create_function(publish)?)?;
+    let weak = Rc::downgrade(shared);
     let http = move |lua: &Lua, options: Table| match weak.upgrade() {
         Some(shared) => shared.ask(lua, Ask::Http(to_json(&Value::Table(options))?.into())),
         None => Err(mlua::Error::runtime("over")),

@@ -21,6 +21,7 @@ use crate::call::{
     Call, CallId, Fault, Form, Kind, Outcome, Payload, Reply, ScriptReply, ScriptResponse, Via,
     scan,
 };
+use crate::channel::{Kept, Origin, Publish};
 use crate::context::Context;
 
 /// Calls that wait for a host; more are refused with `overloaded`.
@@ -162,6 +163,10 @@ impl Pool {
                 let reply = self.context.dispatcher.call(call).await;
                 reply.map(|reply| Answer::Value(reply.payload.to_json_bytes()))
             }
+            Ask::Publish(channel, payload, bare) => {
+                let kept = self.publish(call, channel, payload, bare).await;
+                kept.map(|kept| Answer::Value(kept.to_json().into()))
+            }
             Ask::Http(options) => {
                 let fetched = self.fetcher.fetch(&options, call.deadline).await;
                 fetched.map(Answer::Value)
@@ -178,6 +183,36 @@ impl Pool {
                 data: fault.data.unwrap_or_default(),
             })
         }))
+    }
+
+    /// Publishes as the script's caller, and waits until the event is kept.
+    async fn publish(
+        &self,
+        call: &Call,
+        channel: String,
+        payload: Bytes,
+        bare: bool,
+    ) -> Result<Kept, Fault> {
+        let mut payload = match bare {
+            true => Payload::from_message(payload),
+            false => Payload::unchecked_json(payload),
+        };
+        if !bare {
+            payload.check(self.context.config.limits.json_depth)?;
+        }
+        let receipt = self.context.hub.publish(Publish {
+            channel: channel.into(),
+            payload,
+            origin: Origin::Client {
+                caller: call.caller.clone(),
+                via: Via::Script,
+            },
+            id: None,
+            hops: call.hops.saturating_add(1),
+            traceparent: call.traceparent.clone(),
+            retained: false,
+        })?;
+        receipt.kept().await
     }
 
     fn outcome(&self, call: &Call, finished: Finished) -> Outcome {

@@ -66,6 +66,8 @@ impl Setup {
             sha256 = "{}"
             call = ["{{path...}}"]
             serve = ["{{path...}}"]
+            publish = ["{{path...}}"]
+            subscribe = ["{{path...}}"]
             [[token]]
             name = "powerless"
             sha256 = "{}"

@@ -11,6 +11,7 @@ mod mqtt;
 mod process;
 mod rabbit;
 mod service;
+mod sse;
 mod ws;
 
 use std::path::Path;
@@ -25,6 +26,7 @@ pub use self::mqtt::{Message, Mqtt, Version};
 pub use self::process::Process;
 pub use self::rabbit::Rabbit;
 pub use self::service::Service;
+pub use self::sse::Sse;
 pub use self::ws::Ws;
 
 /// No single wait of a test is longer. Generous, because the machine may be busy; a test that

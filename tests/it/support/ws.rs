@@ -127,6 +127,21 @@ impl Ws {
         }
     }
 
+    /// The next JSON text; `None` once the server closes.
+    pub async fn next_or_close(&mut self) -> Option<Value> {
+        if let Some(value) = self.waiting.pop_front() {
+            return Some(value);
+        }
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            match next.expect("the server neither speaks nor closes") {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).ok(),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
     /// Closes and waits until the server has closed too.
     pub async fn close(mut self) {
         // The server may have closed first.

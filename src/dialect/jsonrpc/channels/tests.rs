@@ -63,16 +63,6 @@ fn what_no_grant_names_is_forbidden_before_anything_else() {
             "invalid_params",
         ),
         (
-            "publish",
-            json!({"channel": "x", "payload": 1}),
-            "forbidden",
-        ),
-        (
-            "publish",
-            json!({"channel": "t/+", "payload": 1}),
-            "invalid_request",
-        ),
-        (
             "subscribe",
             json!({"channel": "x", "since": "?"}),
             "forbidden",
