@@ -8,7 +8,9 @@ use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions}
 use lapin::types::FieldTable;
 use serde_json::{Value, json};
 
-use crate::support::{Amqp, Daemon, Message, Mosquitto, Mqtt, Rabbit, Setup, Sse, TOKEN, Version, Ws};
+use crate::support::{
+    Amqp, Daemon, Message, Mosquitto, Mqtt, Rabbit, Setup, Sse, TOKEN, Version, Ws,
+};
 
 /// One channel on everything: both brokers in both directions, history, a method per event. The
 /// second bus speaks MQTT 3.1.1, which has no "both".
@@ -61,7 +63,13 @@ const PUBLISHERS: [&str; 8] = [
     "jsonrpc", "scriptr", "http", "mqtt5", "mqtt3", "amqp", "js", "lua",
 ];
 
-async fn publish(daemon: &Daemon, mosquitto: &Mosquitto, rabbit: &Rabbit, how: &str, payload: &Value) {
+async fn publish(
+    daemon: &Daemon,
+    mosquitto: &Mosquitto,
+    rabbit: &Rabbit,
+    how: &str,
+    payload: &Value,
+) {
     let text = payload.to_string();
     match how {
         "jsonrpc" => {
@@ -72,7 +80,8 @@ async fn publish(daemon: &Daemon, mosquitto: &Mosquitto, rabbit: &Rabbit, how: &
         "scriptr" => {
             let mut client = Ws::connect(&daemon.ws_url("/"), TOKEN).await;
             client.next().await; // the greeting
-            let call = json!({"method": "Publish", "params": {"channel": "all/x", "message": payload}});
+            let call =
+                json!({"method": "Publish", "params": {"channel": "all/x", "message": payload}});
             client.send(call.to_string()).await;
             assert_eq!(client.next().await["status"], "success");
         }
@@ -81,7 +90,11 @@ async fn publish(daemon: &Daemon, mosquitto: &Mosquitto, rabbit: &Rabbit, how: &
             assert_eq!(reply.status, 204, "both brokers are there");
         }
         "mqtt5" | "mqtt3" => {
-            let version = if how == "mqtt5" { Version::V5 } else { Version::V4 };
+            let version = if how == "mqtt5" {
+                Version::V5
+            } else {
+                Version::V4
+            };
             let mut device = Mqtt::connect(mosquitto.port, version).await;
             let mut message = Message::new("all/x", text);
             message.qos = 1;
@@ -94,7 +107,11 @@ async fn publish(daemon: &Daemon, mosquitto: &Mosquitto, rabbit: &Rabbit, how: &
                 .await;
         }
         _ => {
-            let method = if how == "js" { "publish" } else { "publish-lua" };
+            let method = if how == "js" {
+                "publish"
+            } else {
+                "publish-lua"
+            };
             let mut client = daemon.ws().await;
             assert_eq!(client.call(method, payload.clone()).await, Ok(json!("ok")));
         }
@@ -122,7 +139,10 @@ impl Audience {
         let subscribe = json!({"method": "Subscribe", "params": {"channel": "all/x"}});
         scriptr.send(subscribe.to_string()).await;
         assert_eq!(scriptr.next().await["status"], "success");
-        let events = Sse::open(daemon, "/api/channels/all/x", &[]).await;
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [("authorization", bearer.as_str())];
+        let events = Sse::open(daemon.address, "/api/channels/all/x", &headers).await;
+        let events = events.unwrap();
         let mut device = Mqtt::connect(mosquitto.port, Version::V5).await;
         device.subscribe("all/x").await;
         let connection = Amqp::connect(&rabbit.url()).await;
@@ -145,14 +165,14 @@ impl Audience {
     async fn hear(&mut self) -> BTreeMap<&'static str, Value> {
         let event = self.jsonrpc.next().await;
         assert_eq!(event["method"], "callway.event");
-        let block = self.events.next().await;
+        let block = self.events.next().await.unwrap();
         let asked = self.worker.next().await;
         let answer = json!({"jsonrpc": "2.0", "id": asked["id"], "result": null});
         self.worker.send(answer.to_string()).await;
         BTreeMap::from([
             ("jsonrpc", event["params"]["payload"].clone()),
             ("scriptr", self.scriptr.next().await),
-            ("sse", block.data["payload"].clone()),
+            ("sse", block["payload"].clone()),
             ("mqtt", self.device.next().await.json()),
             ("amqp", delivered(&mut self.queue).await),
             ("method", asked["params"].clone()),
@@ -168,17 +188,29 @@ async fn bound(connection: &Amqp, key: &str) -> lapin::Consumer {
         ..Default::default()
     };
     let table = FieldTable::default;
-    let queue = channel.queue_declare("".into(), options, table()).await.unwrap();
+    let queue = channel
+        .queue_declare("".into(), options, table())
+        .await
+        .unwrap();
     let name = queue.name().clone();
     channel
-        .queue_bind(name.clone(), "all".into(), key.into(), QueueBindOptions::default(), table())
+        .queue_bind(
+            name.clone(),
+            "all".into(),
+            key.into(),
+            QueueBindOptions::default(),
+            table(),
+        )
         .await
         .unwrap();
     let no_ack = BasicConsumeOptions {
         no_ack: true,
         ..Default::default()
     };
-    channel.basic_consume(name, "".into(), no_ack, table()).await.unwrap()
+    channel
+        .basic_consume(name, "".into(), no_ack, table())
+        .await
+        .unwrap()
 }
 
 async fn delivered(queue: &mut lapin::Consumer) -> Value {
@@ -215,8 +247,15 @@ async fn every_publisher_reaches_every_subscriber() {
         rabbit.restart().await;
         links_are_up(&daemon).await;
     }
-    let history = daemon.http().get("/api/channels/all/x?count=100").await.json();
-    assert_eq!(history["events"].as_array().unwrap().len(), 2 * PUBLISHERS.len());
+    let history = daemon
+        .http()
+        .get("/api/channels/all/x?count=100")
+        .await
+        .json();
+    assert_eq!(
+        history["events"].as_array().unwrap().len(),
+        2 * PUBLISHERS.len()
+    );
 }
 
 #[tokio::test]
@@ -234,9 +273,17 @@ async fn mqtt_3_1_1_carries_events_both_ways_by_two_channels() {
     device.publish(&message).await.unwrap();
     assert_eq!(delivered(&mut queue).await, json!({"n": 1}));
     let params = json!({"channel": "older/7", "payload": [2]});
-    daemon.ws().await.call("callway.publish", params).await.unwrap();
+    daemon
+        .ws()
+        .await
+        .call("callway.publish", params)
+        .await
+        .unwrap();
     let heard = device.next().await;
-    assert_eq!((heard.topic.as_str(), heard.json()), ("older/7", json!([2])));
+    assert_eq!(
+        (heard.topic.as_str(), heard.json()),
+        ("older/7", json!([2]))
+    );
 }
 
 /// An event that came from a broker and one that was never new are told apart.
@@ -258,5 +305,10 @@ async fn a_retained_message_is_the_last_event_and_nothing_else() {
         history["last"]["payload"] == "kept"
     });
     assert_eq!(history["events"], json!([]));
-    assert_eq!(daemon.metric(r#"callway_spool_messages{queue="calls"}"#).await, 0.0);
+    assert_eq!(
+        daemon
+            .metric(r#"callway_spool_messages{queue="calls"}"#)
+            .await,
+        0.0
+    );
 }

@@ -13,6 +13,7 @@ mod brokers;
 mod client;
 mod commands;
 mod demo;
+mod event_matrix;
 mod events;
 mod foreign;
 mod hostile;
