@@ -8,12 +8,15 @@ mod credential;
 mod demo;
 mod exec;
 mod files;
+mod input;
 mod outcome;
 mod output;
 mod pretty;
+mod publish;
 mod routes;
 mod run;
 mod serve;
+mod subscribe;
 mod token;
 
 use std::process::ExitCode;
@@ -52,6 +55,10 @@ enum Command {
     Config(config::ShowArgs),
     /// Call a method and print its result
     Call(call::CallArgs),
+    /// Publish one event to a channel
+    Publish(publish::PublishArgs),
+    /// Print the events of a channel, one JSON object a line
+    Subscribe(subscribe::SubscribeArgs),
     /// Answer a method with a local program
     Serve(serve::ServeArgs),
     /// Make tokens
@@ -84,6 +91,8 @@ pub fn main() -> ExitCode {
         Command::Routes(args) => args.run(),
         Command::Config(args) => args.run(),
         Command::Call(args) => client(args.run()),
+        Command::Publish(args) => client(args.run()),
+        Command::Subscribe(args) => client(args.run()),
         Command::Serve(args) => client(args.run()),
         Command::Token(args) => args.run(),
         Command::Completions(args) => args.run(&mut Cli::command()),

@@ -1,11 +1,13 @@
 //! The caller's side: makes one call over any transport, and holds a worker's WebSocket session.
-//! Used by the commands `call` and `serve`.
+//! Publishes and follows channels. Used by the commands `call`, `serve`, `publish`, `subscribe`.
 
 mod address;
 mod amqp;
+mod events;
 mod fault;
 mod http;
 mod mqtt;
+mod sse;
 mod trust;
 mod ws;
 
@@ -16,6 +18,7 @@ use crate::call::{Fault, Kind, Payload};
 
 pub use self::address::{Address, AddressError};
 pub use self::amqp::AmqpAddress;
+pub use self::events::{Following, Told, publish};
 pub use self::fault::from_jsonrpc;
 pub(crate) use self::http::cause;
 pub use self::mqtt::MqttAddress;
