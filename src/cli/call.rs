@@ -1,6 +1,5 @@
 //! `callway call`: makes one call and prints its outcome.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,10 +8,9 @@ use crate::call::Payload;
 use crate::client::{self, Address, Request, Trust};
 
 use super::credential::{TokenArgs, load_trust};
+use super::input;
 use super::outcome::{exit_code, print_fault, print_result};
 
-/// The most that is read as params; the daemon's own limit is usually lower.
-const MOST: u64 = 64 * 1024 * 1024;
 /// Params may be nested as deeply as any daemon could be told to take.
 const DEPTH: usize = 1000;
 
@@ -85,27 +83,10 @@ impl CallArgs {
         }
         let token = self.token.read()?;
         let trust = load_trust(self.ca.as_deref())?;
-        let params = self.read_params()?;
+        let params = match &self.params {
+            None => Vec::new(),
+            Some(text) => input::read(text)?,
+        };
         Ok((token, trust, params))
-    }
-
-    fn read_params(&self) -> Result<Vec<u8>, String> {
-        let mut bytes = Vec::new();
-        match self.params.as_deref() {
-            None => {}
-            Some("-") => {
-                let read = std::io::stdin().take(MOST).read_to_end(&mut bytes);
-                read.map_err(|error| format!("standard input: {error}"))?;
-            }
-            Some(text) => match text.strip_prefix('@') {
-                Some(path) => {
-                    let file = std::fs::File::open(path);
-                    let read = file.and_then(|file| file.take(MOST).read_to_end(&mut bytes));
-                    read.map_err(|error| format!("{path}: {error}"))?;
-                }
-                None => bytes.extend_from_slice(text.as_bytes()),
-            },
-        }
-        Ok(bytes)
     }
 }

@@ -10,12 +10,15 @@ mod dead;
 mod demo;
 mod exec;
 mod files;
+mod input;
 mod outcome;
 mod output;
 mod pretty;
+mod publish;
 mod routes;
 mod run;
 mod serve;
+mod subscribe;
 mod table;
 mod token;
 
@@ -55,6 +58,10 @@ enum Command {
     Config(config::ShowArgs),
     /// Call a method and print its result
     Call(call::CallArgs),
+    /// Publish one event to a channel
+    Publish(publish::PublishArgs),
+    /// Print the events of a channel, one JSON object a line
+    Subscribe(subscribe::SubscribeArgs),
     /// Answer a method with a local program
     Serve(serve::ServeArgs),
     /// Make, show and revoke tokens
@@ -89,6 +96,8 @@ pub fn main() -> ExitCode {
         Command::Routes(args) => args.run(),
         Command::Config(args) => args.run(),
         Command::Call(args) => client(args.run()),
+        Command::Publish(args) => client(args.run()),
+        Command::Subscribe(args) => client(args.run()),
         Command::Serve(args) => client(args.run()),
         Command::Token(args) => client(args.run()),
         Command::Dead(args) => client(args.run()),

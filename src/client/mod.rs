@@ -1,12 +1,14 @@
-//! The caller's side: makes one call over any transport, holds a worker's WebSocket session, asks a
-//! daemon of this machine. Used by the commands.
+//! The caller's side: makes one call over any transport, holds a worker's WebSocket session,
+//! publishes and follows channels, asks a daemon of this machine. Used by the commands.
 
 mod address;
 mod admin;
 mod amqp;
+mod events;
 mod fault;
 mod http;
 mod mqtt;
+mod sse;
 mod trust;
 mod ws;
 
@@ -18,6 +20,7 @@ use crate::call::{Fault, Kind, Payload};
 pub use self::address::{Address, AddressError};
 pub use self::admin::ask;
 pub use self::amqp::AmqpAddress;
+pub use self::events::{Following, Told, publish};
 pub use self::fault::from_jsonrpc;
 pub(crate) use self::http::cause;
 pub use self::mqtt::MqttAddress;

@@ -1,5 +1,6 @@
 //! Channels: what one client publishes reaches the others, over every transport that clients speak.
 
+mod commands;
 mod http;
 mod readers;
 mod scripts;

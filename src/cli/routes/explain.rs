@@ -1,5 +1,7 @@
 //! Why a name goes where it goes.
 
+mod channel;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use crate::router::{Captures, Pattern, Place, Segment, Template, Trie, check_nam
 pub struct Explained<'a> {
     name: &'a str,
     verdict: Result<Taken, Fault>,
+    /// The channel of this name; a method may have the same.
+    channel: Option<channel::Explained>,
 }
 
 /// The row that takes a name.
@@ -33,23 +37,35 @@ impl Explained<'_> {
         Explained {
             name,
             verdict: check_name(name).and_then(|()| take(config, name)),
+            channel: channel::Explained::of(config, name),
         }
     }
 
-    /// As a call with that name would end, as far as the table decides it.
+    /// As a call with that name would end, as far as the table decides it; or an event, if it is
+    /// the name of a channel alone.
     pub fn exit_code(&self) -> u8 {
-        let fault = match &self.verdict {
-            Ok(taken) => taken.goes_to.as_ref().err(),
-            Err(fault) => Some(fault),
+        let fault = match (&self.verdict, &self.channel) {
+            (Ok(taken), _) => taken.goes_to.as_ref().err(),
+            (Err(_), Some(channel)) => channel.fault(),
+            (Err(fault), None) => Some(fault),
         };
         fault.map_or(0, |fault| exit_code(fault.kind))
     }
 
     /// For programs.
     pub fn to_json(&self) -> Value {
+        let mut shown = self.method_to_json();
+        if let Some(channel) = &self.channel {
+            shown["channel"] = channel.to_json();
+        }
+        shown
+    }
+
+    fn method_to_json(&self) -> Value {
         let fault =
             |fault: &Fault| json!({ "kind": fault.kind.to_string(), "message": fault.message });
         match &self.verdict {
+            Err(_) if self.channel.is_some() => json!({ "name": self.name }),
             Err(error) => json!({ "name": self.name, "fault": fault(error) }),
             Ok(taken) => {
                 let captures: serde_json::Map<_, _> = taken
@@ -80,10 +96,22 @@ impl Explained<'_> {
 
 impl fmt::Display for Explained<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let taken = match &self.verdict {
-            Ok(taken) => taken,
-            Err(fault) => return writeln!(f, "{}: {}: {}", self.name, fault.kind, fault.message),
-        };
+        match (&self.verdict, &self.channel) {
+            (Ok(taken), _) => self.write_taken(taken, f)?,
+            (Err(_), Some(_)) => {}
+            (Err(fault), None) => {
+                writeln!(f, "{}: {}: {}", self.name, fault.kind, fault.message)?;
+            }
+        }
+        match &self.channel {
+            Some(channel) => channel.write(self.name, f),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Explained<'_> {
+    fn write_taken(&self, taken: &Taken, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pattern = &taken.route.pattern;
         writeln!(f, "{} is taken by {pattern}", self.name)?;
         if let Some(description) = &taken.route.description {
@@ -210,6 +238,13 @@ mod tests {
             [[route]]
             method = "web/{path...}"
             http = { url = "http://127.0.0.1:9/{path}" }
+            [[channel]]
+            name = "telemetry/{device}"
+            mqtt = { bus = "field", topic = "devices/{device}/t", direction = "in" }
+            amqp = { bus = "office", exchange = "t", routing_key = "d.{device}", direction = "out" }
+            [[channel]]
+            name = "web/{path...}"
+            history = { count = 5 }
             [[route]]
             method = "locked/{path...}"
             http = { url = "https://me:secret@127.0.0.1/{path}" }
@@ -241,6 +276,24 @@ mod tests {
         );
         assert_eq!(to("web/a b/c")["url"], "http://127.0.0.1:9/a%20b/c");
         assert_eq!(to("locked/a")["url"], "https://me:******@127.0.0.1/a");
+    }
+
+    #[test]
+    fn a_channel_is_shown_with_its_ways() {
+        let config = config();
+        let explained = Explained::of(&config, "telemetry/7");
+        let shown = explained.to_json();
+        assert!(shown.get("fault").is_none(), "{shown}");
+        assert_eq!(shown["channel"]["mqtt"], "from field: devices/7/t");
+        assert_eq!(shown["channel"]["amqp"], "to office: t d.7");
+        assert_eq!(explained.exit_code(), 0);
+        let dotted = Explained::of(&config, "telemetry/a.b");
+        assert_eq!(dotted.exit_code(), 65, "a routing key cannot hold it");
+        let both = Explained::of(&config, "web/a").to_string();
+        assert!(
+            both.contains("taken by web") && both.contains("channel of web"),
+            "{both}"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bus::{amqp_named, declared, is_topic, mqtt_named};
+use super::overlap::{INBOX, overlap, same_mqtt};
 use super::{Reading, count, duration, names_token, rows, shape_of, size, template, text};
 use crate::config::node::Node;
 use crate::config::report::Problem;
@@ -159,4 +160,41 @@ fn call(reading: &mut Reading<'_>, row: &Node, pattern: Option<&Pattern>) -> Opt
         method: template(reading, method, pattern)?,
         caller: name.into(),
     })
+}
+
+/// Topics of events are none of calls and replies on the same broker, whichever way they go.
+pub(super) fn refuse_taken_topics(
+    reading: &mut Reading<'_>,
+    channels: &[Arc<Channel>],
+    buses: &[Bus],
+) {
+    let mqtt = |bus: &Bus| match bus {
+        Bus::Mqtt(bus) => Some(bus.clone()),
+        Bus::Amqp(_) => None,
+    };
+    let of_mqtt: Vec<_> = buses.iter().filter_map(mqtt).collect();
+    for channel in channels {
+        let Some(used) = &channel.mqtt else { continue };
+        let named = |bus: &&Arc<crate::config::MqttBus>| bus.common.name == used.bus;
+        let Some(through) = of_mqtt.iter().find(named) else {
+            continue;
+        };
+        let topics = used.topic.filter(&channel.pattern, '/');
+        let mut taken = vec![(INBOX.to_owned(), "the inbox of callway's own calls")];
+        for bus in of_mqtt.iter().filter(|bus| same_mqtt(bus, through)) {
+            let calls = bus.calls.iter().map(|calls| format!("{calls}/#"));
+            taken.extend(calls.map(|filter| (filter, "the topics of calls")));
+            let replies = bus.reply_topics.iter().cloned();
+            taken.extend(replies.map(|filter| (filter, "where replies to calls go")));
+        }
+        let met = taken.iter().find(|(other, _)| overlap(&topics, other, '/'));
+        if let Some((other, what)) = met {
+            let row = rows(reading.root, "channel")
+                .iter()
+                .find(|row| text(row, "name") == Some(channel.pattern.as_str()));
+            let place = row.and_then(|row| row.get("mqtt")?.get("topic"));
+            let place = place.unwrap_or(reading.root);
+            reading.problem(place, format!("{topics} could be one of {other}, {what}"));
+        }
+    }
 }

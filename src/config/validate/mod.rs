@@ -4,6 +4,7 @@
 mod admin;
 mod bus;
 mod channel;
+mod cycle;
 mod limits;
 mod listen;
 mod overlap;
@@ -64,6 +65,8 @@ pub fn config(
     let channels = channel::channels(&mut reading, &buses);
     let listeners = listen::listeners(&mut reading, &routes);
     overlap::check(&mut reading, &buses, &routes);
+    channel::refuse_taken_topics(&mut reading, &channels, &buses);
+    cycle::check(&mut reading, &buses, &routes, &channels);
     script::check(&mut reading, &scripts, &routes);
     let admin = admin::admin(&mut reading);
     listen::refuse_taken_addresses(&mut reading, &admin);

@@ -10,7 +10,7 @@ use crate::config::node::Node;
 use crate::config::{AmqpBus, Bus, MqttBus, Route, RouteTarget};
 
 /// The topics below which replies to callway's own calls arrive.
-const INBOX: &str = "callway/inbox/#";
+pub(super) const INBOX: &str = "callway/inbox/#";
 const LOOP: &str = "this leads back into callway's own calls on the same broker";
 
 pub(super) fn check(reading: &mut Reading<'_>, buses: &[Bus], routes: &[Arc<Route>]) {
@@ -142,12 +142,13 @@ fn take_the_same_calls(one: &Bus, other: &Bus) -> bool {
     }
 }
 
-fn same_mqtt(one: &MqttBus, other: &MqttBus) -> bool {
+/// The same broker.
+pub(super) fn same_mqtt(one: &MqttBus, other: &MqttBus) -> bool {
     one.host.eq_ignore_ascii_case(&other.host) && one.port == other.port
 }
 
 /// The same virtual host.
-fn same_amqp(one: &AmqpBus, other: &AmqpBus) -> bool {
+pub(super) fn same_amqp(one: &AmqpBus, other: &AmqpBus) -> bool {
     let port = |bus: &AmqpBus| {
         let usual = if bus.url.scheme() == "amqps" {
             5671
@@ -183,7 +184,7 @@ fn target_place<'a>(reading: &Reading<'a>, route: &Route, target: &str, key: &st
 
 /// Whether some topic is taken by both filters (MQTT 5, section 4.7); with `.` as the separator,
 /// whether some routing key is.
-fn overlap(one: &str, other: &str, separator: char) -> bool {
+pub(super) fn overlap(one: &str, other: &str, separator: char) -> bool {
     let (mut one, mut other) = (one.split(separator), other.split(separator));
     loop {
         match (one.next(), other.next()) {
