@@ -58,7 +58,7 @@ pub(super) async fn publish(
     channel: &str,
     payload: &Payload,
 ) -> Result<Payload, Fault> {
-    let mut post = client(trust)?
+    let post = client(trust)?
         .post(of_channel(url, channel))
         .header(CONTENT_TYPE, payload.content_type())
         .body(payload.bytes().clone());

@@ -1,3 +1,5 @@
+//! A key makes a method run once, whoever comes back for the outcome.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
