@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 
 use super::message::{Delivery, Message};
-use super::receipt::Ack as Receipt;
+use super::receipt::Tag;
 use super::subscription::Subscription;
 use super::{v4, v5};
 use crate::config::{MqttBus, MqttProtocol};
@@ -182,10 +182,10 @@ impl Client {
 
     /// Queues the acknowledgement of a message: PUBACK, or PUBREC at QoS 2, after which the
     /// library does the rest. The queue has room for as many as a broker can wait for.
-    pub(super) fn acknowledge(&self, receipt: Receipt) -> Result<(), PublishError> {
+    pub(super) fn acknowledge(&self, tag: Tag) -> Result<(), PublishError> {
         match self {
-            Client::V5(client) => v5::acknowledge(client, receipt),
-            Client::V4(client) => v4::acknowledge(client, receipt),
+            Client::V5(client) => v5::acknowledge(client, tag),
+            Client::V4(client) => v4::acknowledge(client, tag),
         }
     }
 

@@ -23,7 +23,7 @@ const PLACE: usize = 8 * 1024;
 
 /// Names one message to the broker while it is not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ack {
+pub(super) struct Tag {
     /// The packet identifier.
     pub id: u16,
     /// 1 or 2.
@@ -111,7 +111,7 @@ pub(super) struct Ledger {
 
 /// One message.
 struct Taken {
-    ack: Ack,
+    tag: Tag,
     print: u64,
     flag: Arc<Flag>,
 }
@@ -129,7 +129,7 @@ struct Books {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     /// Send these, in this order.
-    Acks(Vec<Ack>),
+    Acks(Vec<Tag>),
     /// A message was refused.
     Refused,
     /// Every receipt is settled and told.
@@ -184,7 +184,7 @@ impl Ledger {
 
     /// Whether a message that the broker sends again is known from the connection before, and so
     /// not to be handed on: it is acknowledged when its first receipt is.
-    pub fn knows(&self, ack: Ack, print: u64) -> bool {
+    pub fn knows(&self, tag: Tag, print: u64) -> bool {
         let mut books = self.books.lock();
         let Some(flag) = books.before.get_mut(&print).and_then(VecDeque::pop_front) else {
             return false;
@@ -192,7 +192,7 @@ impl Ledger {
         if flag.is(Fate::Refused) {
             return false;
         }
-        books.here.push_back(Taken { ack, print, flag });
+        books.here.push_back(Taken { tag, print, flag });
         self.news.notify_one();
         true
     }
@@ -210,10 +210,10 @@ impl Ledger {
     }
 
     /// A message came that is handed on now.
-    pub fn receipt(self: &Arc<Ledger>, ack: Ack, print: u64, place: Place) -> Receipt {
+    pub fn receipt(self: &Arc<Ledger>, tag: Tag, print: u64, place: Place) -> Receipt {
         let flag = Arc::new(Flag(AtomicU8::new(Fate::Open as u8)));
         self.books.lock().here.push_back(Taken {
-            ack,
+            tag,
             print,
             flag: flag.clone(),
         });
@@ -232,7 +232,7 @@ impl Ledger {
         let settled = |taken: &&Taken| taken.flag.is(Fate::Settled);
         let count = books.here.iter().take_while(settled).count();
         if count > 0 {
-            let acks = books.here.drain(..count).map(|taken| taken.ack);
+            let acks = books.here.drain(..count).map(|taken| taken.tag);
             return Some(Due::Acks(acks.collect()));
         }
         let refused = |taken: &Taken| taken.flag.is(Fate::Refused);
@@ -264,109 +264,4 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
-
-    use super::*;
-
-    fn ack(id: u16) -> Ack {
-        Ack { id, qos: 1 }
-    }
-
-    /// Takes a message; each identifier stands for a text of its own.
-    async fn take(ledger: &Arc<Ledger>, id: u16) -> Receipt {
-        let place = ledger.place(100).await.unwrap();
-        ledger.receipt(ack(id), u64::from(id), place)
-    }
-
-    fn acks(ids: &[u16]) -> Due {
-        Due::Acks(ids.iter().map(|id| ack(*id)).collect())
-    }
-
-    #[tokio::test]
-    async fn acknowledgements_keep_the_order_of_arrival() {
-        let ledger = Ledger::new();
-        ledger.begin(false);
-        let (first, second, third) = (
-            take(&ledger, 7).await,
-            take(&ledger, 3).await,
-            take(&ledger, 9).await,
-        );
-        third.ack();
-        second.ack();
-        assert!(ledger.due().now_or_never().is_none(), "the oldest is open");
-        first.ack();
-        assert_eq!(ledger.due().await, acks(&[7, 3, 9]));
-        assert_eq!(ledger.last().await, Due::Nothing);
-    }
-
-    #[tokio::test]
-    async fn a_refused_one_is_told_after_what_came_before_it() {
-        let ledger = Ledger::new();
-        ledger.begin(false);
-        let (first, second) = (take(&ledger, 1).await, take(&ledger, 2).await);
-        drop(second);
-        first.ack();
-        assert_eq!(ledger.due().await, acks(&[1]));
-        assert_eq!(ledger.due().await, Due::Refused);
-    }
-
-    #[tokio::test]
-    async fn what_was_settled_behind_a_refused_one_is_not_handed_on_again() {
-        let ledger = Ledger::new();
-        ledger.begin(false);
-        let (first, second, third) = (
-            take(&ledger, 1).await,
-            take(&ledger, 2).await,
-            take(&ledger, 3).await,
-        );
-        second.ack();
-        drop(first);
-        assert_eq!(ledger.due().await, Due::Refused);
-
-        // The broker counts its identifiers anew.
-        ledger.begin(true);
-        assert!(!ledger.knows(ack(5), 1), "it was refused");
-        let first = ledger.receipt(ack(5), 1, ledger.place(1).await.unwrap());
-        assert!(ledger.knows(ack(6), 2), "it was settled");
-        assert!(ledger.knows(ack(7), 3), "it is still being taken");
-        assert!(!ledger.knows(ack(8), 3), "the same words once more");
-        first.ack();
-        assert_eq!(ledger.due().await, acks(&[5, 6]));
-        third.ack();
-        assert_eq!(ledger.due().await, acks(&[7]));
-        assert_eq!(ledger.last().await, Due::Nothing);
-    }
-
-    #[tokio::test]
-    async fn a_new_session_knows_nothing_of_the_old_one() {
-        let ledger = Ledger::new();
-        ledger.begin(false);
-        let (first, second) = (take(&ledger, 1).await, take(&ledger, 2).await);
-        second.ack();
-        ledger.begin(false);
-        assert!(!ledger.knows(ack(2), 2));
-        drop(first);
-        assert_eq!(ledger.last().await, Due::Nothing, "that one is over");
-    }
-
-    #[tokio::test]
-    async fn nothing_is_recognised_after_two_connections() {
-        let ledger = Ledger::new();
-        ledger.begin(false);
-        take(&ledger, 1).await.ack();
-        ledger.begin(true);
-        ledger.begin(true);
-        assert!(!ledger.knows(ack(1), 1));
-    }
-
-    #[tokio::test]
-    async fn what_may_wait_is_bounded() {
-        let ledger = Ledger::new();
-        let half = PLACE * PLACES as usize / 2;
-        let one = ledger.place(half).await.unwrap();
-        assert!(ledger.place(half).now_or_never().is_none());
-        ledger.receipt(ack(1), 1, one).ack();
-        assert!(ledger.place(usize::MAX).await.is_some());
-    }
-}
+mod tests;

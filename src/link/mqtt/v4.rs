@@ -12,7 +12,7 @@ use rumqttc_v4::{
 
 use super::connection::{AckError, Event, Mode, PublishError, Settings, bracketed};
 use super::message::{Delivery, Message, Properties};
-use super::receipt::Ack;
+use super::receipt::Tag;
 use super::subscription::Subscription;
 
 /// MQTT 3.1.1 has no way to tell the broker a limit, and a packet over it would end the
@@ -124,10 +124,10 @@ pub(super) fn unsubscribe(
 }
 
 /// Queues an acknowledgement.
-pub(super) fn acknowledge(client: &AsyncClient, ack: Ack) -> Result<(), PublishError> {
-    let packet = match ack.qos {
-        1 => ManualAck::PubAck(PubAck::new(ack.id)),
-        _ => ManualAck::PubRec(PubRec::new(ack.id)),
+pub(super) fn acknowledge(client: &AsyncClient, tag: Tag) -> Result<(), PublishError> {
+    let packet = match tag.qos {
+        1 => ManualAck::PubAck(PubAck::new(tag.id)),
+        _ => ManualAck::PubRec(PubRec::new(tag.id)),
     };
     client
         .try_manual_ack(packet)

@@ -15,7 +15,7 @@ use rumqttc_v5::{
 
 use super::connection::{AckError, Event, Mode, PublishError, Settings, bracketed};
 use super::message::{Delivery, Message, Properties};
-use super::receipt::Ack;
+use super::receipt::Tag;
 use super::resume::Afresh;
 use super::subscription::{Retain, Subscription};
 
@@ -145,10 +145,10 @@ pub(super) fn unsubscribe(
 }
 
 /// Queues an acknowledgement.
-pub(super) fn acknowledge(client: &AsyncClient, ack: Ack) -> Result<(), PublishError> {
-    let packet = match ack.qos {
-        1 => ManualAck::PubAck(PubAck::new(ack.id, None)),
-        _ => ManualAck::PubRec(PubRec::new(ack.id, None)),
+pub(super) fn acknowledge(client: &AsyncClient, tag: Tag) -> Result<(), PublishError> {
+    let packet = match tag.qos {
+        1 => ManualAck::PubAck(PubAck::new(tag.id, None)),
+        _ => ManualAck::PubRec(PubRec::new(tag.id, None)),
     };
     client
         .try_manual_ack(packet)

@@ -66,6 +66,13 @@ async fn what_was_not_acknowledged_comes_again_when_the_broker_is_back() {
         publish(&broker, "t/7", 0..10).await;
         assert_eq!(take_and_acknowledge(&mut inside, 4).await, texts(0..4));
         let mut held = inside.take(6).await;
+        // What the broker has not read when it ends, it sends again.
+        let log = broker.log();
+        crate::eventually!({
+            let log = std::fs::read_to_string(&log).unwrap();
+            let told = "Received PUBACK from callway-gw-1-field-in";
+            log.matches(told).count() == 4
+        });
         broker.stop().await;
         crate::eventually!(inside.context.links.all()["field"] == LinkState::Down);
         // Two settled while nobody could be told; one that could not be kept.

@@ -1,16 +1,17 @@
 //! What a link says on the wire, byte by byte.
 
 use callway::call::Kind;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::inside::Home;
+use super::outages::packet;
 use crate::support::{PATIENCE, Version};
 
 /// A broker that sends the connection that receives six messages, three at QoS 1 and three at
-/// QoS 2, and reports how each packet that acknowledges one begins.
-async fn generous_broker() -> (String, mpsc::Receiver<[u8; 4]>) {
+/// QoS 2, and reports the kind and the identifier of each packet that acknowledges one.
+async fn generous_broker() -> (String, mpsc::Receiver<(u8, u8)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("mqtt://{}", listener.local_addr().unwrap());
     let (acks, seen) = mpsc::channel(100);
@@ -22,13 +23,10 @@ async fn generous_broker() -> (String, mpsc::Receiver<[u8; 4]>) {
     (url, seen)
 }
 
-async fn generous(mut stream: tokio::net::TcpStream, acks: mpsc::Sender<[u8; 4]>) -> Option<()> {
+async fn generous(mut stream: TcpStream, acks: mpsc::Sender<(u8, u8)>) -> Option<()> {
     let mut receives = false;
     loop {
-        let kind = stream.read_u8().await.ok()?;
-        let length = stream.read_u8().await.ok()?; // none of these is longer
-        let mut body = vec![0; usize::from(length & 0x7f)];
-        stream.read_exact(&mut body).await.ok()?;
+        let (kind, body) = packet(&mut stream).await?;
         let answer = match kind {
             0x10 => {
                 receives = body.ends_with(b"callway-gw-1-field-in");
@@ -47,7 +45,7 @@ async fn generous(mut stream: tokio::net::TcpStream, acks: mpsc::Sender<[u8; 4]>
                 answer
             }
             0x40 | 0x50 => {
-                acks.try_send([kind, length, body[0], body[1]]).unwrap();
+                acks.try_send((kind, body[1])).unwrap();
                 continue;
             }
             0xc0 => vec![0xd0, 0],
@@ -74,8 +72,7 @@ async fn acknowledgements_are_sent_in_the_order_of_arrival() {
     first.receipt.ack();
     for (id, kind) in (1..=6).zip([0x40, 0x50].into_iter().cycle()) {
         let ack = tokio::time::timeout(PATIENCE, acks.recv()).await.unwrap();
-        let ack = ack.unwrap();
-        assert_eq!((ack[0], ack[3]), (kind, id));
+        assert_eq!(ack, Some((kind, id)));
     }
 }
 
@@ -88,13 +85,12 @@ async fn messages_are_published_in_the_order_of_the_calls_whoever_waits() {
         while let Ok((mut stream, _)) = listener.accept().await {
             let sender = sender.clone();
             tokio::spawn(async move {
-                let mut packet = [0; 1024];
-                while let Ok(length @ 1..) = stream.read(&mut packet).await {
-                    let answer = match packet[0] {
+                while let Some((kind, body)) = packet(&mut stream).await {
+                    let answer = match kind {
                         0x10 => vec![0x20, 3, 0, 0, 0],
-                        0x82 => vec![0x90, 4, packet[2], packet[3], 0, 1],
+                        0x82 => vec![0x90, 4, body[0], body[1], 0, 1],
                         0x32 => {
-                            sender.try_send(packet[..length].to_vec()).unwrap();
+                            sender.try_send(body).unwrap();
                             continue;
                         }
                         _ => continue,
@@ -118,12 +114,10 @@ async fn messages_are_published_in_the_order_of_the_calls_whoever_waits() {
     let first = inside.link.publish(message("1"));
     let second = inside.link.publish(message("2"));
     let waits = tokio::spawn(async move { tokio::join!(second, first) });
-    let mut stream = Vec::new();
-    while stream.len() < 18 {
-        let some = tokio::time::timeout(PATIENCE, seen.recv()).await.unwrap();
-        stream.extend(some.unwrap());
+    for text in [b'1', b'2'] {
+        let body = tokio::time::timeout(PATIENCE, seen.recv()).await.unwrap();
+        assert_eq!(body.unwrap().last(), Some(&text));
     }
-    assert_eq!((stream[8], stream[17]), (b'1', b'2'));
     inside.context.stop.cancel();
     let (second, first) = waits.await.unwrap();
     for outcome in [first, second] {
