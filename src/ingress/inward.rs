@@ -1,5 +1,7 @@
 //! From what a bus delivers to events of the channels whose rows take it in.
 
+mod line;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
 
+use self::line::{Line, Turn};
 use crate::call::{Fault, Kind, Payload, Via, is_traceparent};
 use crate::channel::{Origin, Publish, Receipt};
 use crate::config::Channel;
@@ -15,7 +18,7 @@ use crate::context::Context;
 use crate::router::Reverse;
 use crate::store::{Letter, LetterKind};
 
-/// The wait before what cannot be kept now is given back: its bus would deliver it again at once.
+/// Between two tries to keep what could not be kept.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The channels that one bus feeds.
@@ -24,6 +27,8 @@ pub(super) struct Inward {
     origin: Origin,
     via: Via,
     rows: Vec<Row>,
+    /// What cannot be kept now waits here, so that nothing overtakes it.
+    line: Line,
 }
 
 struct Row {
@@ -57,7 +62,7 @@ pub(super) struct Arrival<'a> {
 pub(super) enum Settled {
     /// It is kept, delivered, or of no use: it is acknowledged.
     Done,
-    /// It cannot be kept now: the bus is to deliver it again.
+    /// callway stops before it could be kept: the bus is to deliver it again.
     Again,
 }
 
@@ -78,26 +83,40 @@ impl Inward {
             },
             via,
             rows,
+            line: Line::default(),
         })
     }
 
     /// Publishes an arrival on every channel that takes it; what it returns waits until that may be
-    /// acknowledged. Publishing happens before this returns, so events keep the order of arrival.
+    /// acknowledged. Publishing happens before this returns, so events keep the order of arrival;
+    /// what cannot be kept now holds up what comes after it.
     pub(super) fn take(
         &self,
         arrival: Arrival<'_>,
     ) -> impl Future<Output = Settled> + Send + use<> {
-        let published = self.publish(&arrival);
+        let events = self.events(&arrival);
+        let context = self.context.clone();
+        let (via, place) = (self.via, arrival.place.to_owned());
+        let published: Vec<_> = events
+            .into_iter()
+            .map(|event| match self.line.is_empty() {
+                true => match context.hub.publish(event.clone()) {
+                    Err(fault) if may_pass(&fault) => Published::Waits(event, self.line.join()),
+                    outcome => Published::Now(event, outcome),
+                },
+                false => Published::Waits(event, self.line.join()),
+            })
+            .collect();
         let taken = Taken {
-            context: self.context.clone(),
-            via: self.via,
-            place: arrival.place.to_owned(),
-            payload: arrival.payload,
+            context,
+            line: self.line.clone(),
+            via,
+            place,
         };
         taken.settle(published)
     }
 
-    fn publish(&self, arrival: &Arrival<'_>) -> Vec<Result<Receipt, Fault>> {
+    fn events(&self, arrival: &Arrival<'_>) -> Vec<Publish> {
         let via = self.via.as_str();
         let metrics = &self.context.metrics;
         if arrival.group == Some(&*self.context.config.cluster.group) {
@@ -112,13 +131,13 @@ impl Inward {
         }
         let channels = self.rows.iter().filter(|row| row.fits(arrival.exchange));
         let channels = channels.filter_map(|row| row.way_back.name_of(arrival.place));
-        let published: Vec<_> = channels
-            .map(|channel| self.context.hub.publish(self.event(channel, arrival)))
+        let events: Vec<_> = channels
+            .map(|channel| self.event(channel, arrival))
             .collect();
-        if published.is_empty() {
+        if events.is_empty() {
             metrics.dropped(via, "not_subscribed");
         }
-        published
+        events
     }
 
     fn event(&self, channel: String, arrival: &Arrival<'_>) -> Publish {
@@ -165,40 +184,92 @@ impl Row {
     }
 }
 
-/// An arrival whose events were published, or refused.
+/// An event of an arrival.
+enum Published {
+    /// It was published, or refused.
+    Now(Publish, Result<Receipt, Fault>),
+    /// It cannot be kept now, or follows one that cannot.
+    Waits(Publish, Turn),
+}
+
+/// An arrival whose events were published, or wait.
 struct Taken {
     context: Context,
+    line: Line,
     via: Via,
     place: String,
-    payload: Bytes,
 }
 
 impl Taken {
-    async fn settle(self, published: Vec<Result<Receipt, Fault>>) -> Settled {
-        let kept = published.into_iter().map(|published| async {
-            match published {
-                Ok(receipt) => receipt.kept().await.map(drop),
-                Err(fault) => Err(fault),
+    async fn settle(self, published: Vec<Published>) -> Settled {
+        let settled = published.into_iter().map(|published| self.one(published));
+        let settled = join_all(settled).await;
+        match settled.contains(&Settled::Again) {
+            true => Settled::Again,
+            false => Settled::Done,
+        }
+    }
+
+    async fn one(&self, published: Published) -> Settled {
+        let (event, turn) = match published {
+            Published::Waits(event, turn) => (event, turn),
+            Published::Now(event, outcome) => {
+                let kept = match outcome {
+                    Ok(receipt) => receipt.kept().await.map(drop),
+                    Err(fault) => Err(fault),
+                };
+                match self.judge(&event, kept).await {
+                    Some(settled) => return settled,
+                    None => (event, self.line.join()),
+                }
             }
-        });
-        for kept in join_all(kept).await {
-            let Err(fault) = kept else { continue };
-            if may_pass(&fault) || self.bury(&fault).await.is_err() {
-                tracing::debug!(%fault, "an event cannot be kept now");
+        };
+        self.wait(event, turn).await
+    }
+
+    /// Tries until the event is kept, or callway stops: then it is the bus's again.
+    async fn wait(&self, event: Publish, mut turn: Turn) -> Settled {
+        let tried = async {
+            turn.comes().await;
+            loop {
+                let kept = match self.context.hub.publish(event.clone()) {
+                    Ok(receipt) => receipt.kept().await.map(drop),
+                    Err(fault) => Err(fault),
+                };
+                if let Some(settled) = self.judge(&event, kept).await {
+                    return settled;
+                }
                 tokio::time::sleep(PAUSE).await;
-                return Settled::Again;
+            }
+        };
+        tokio::select! {
+            settled = tried => settled,
+            () = self.context.drain.cancelled() => Settled::Again,
+        }
+    }
+
+    /// What becomes of the arrival; `None` if it is to be tried again.
+    async fn judge(&self, event: &Publish, kept: Result<(), Fault>) -> Option<Settled> {
+        match kept {
+            Ok(()) => Some(Settled::Done),
+            Err(fault) if may_pass(&fault) => {
+                tracing::debug!(channel = %event.channel, %fault, "an event cannot be kept now");
+                None
+            }
+            Err(fault) => {
+                let body = event.payload.bytes().clone();
+                self.bury(&fault, body).await.ok().map(|()| Settled::Done)
             }
         }
-        Settled::Done
     }
 
     /// It can never be an event of its channel, so it is kept for people to look at.
-    async fn bury(&self, fault: &Fault) -> Result<(), Fault> {
+    async fn bury(&self, fault: &Fault, body: Bytes) -> Result<(), Fault> {
         let via = self.via.as_str();
         self.context.metrics.dropped(via, "poison");
         tracing::warn!(via, %fault, "a message that can be no event was put aside");
-        let (kind, body) = (LetterKind::Message, self.payload.clone());
-        let letter = Letter::new(kind, &self.place, via, fault, &json!({}), body);
+        let (kind, none) = (LetterKind::Message, json!({}));
+        let letter = Letter::new(kind, &self.place, via, fault, &none, body);
         self.context.bury(letter).await
     }
 }
