@@ -18,7 +18,9 @@ mod publish;
 mod routes;
 mod run;
 mod serve;
+mod spool;
 mod subscribe;
+mod table;
 mod table;
 mod token;
 
@@ -66,6 +68,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Make, show and revoke tokens
     Token(token::TokenArgs),
+    /// Show what waits on disk for a bus or to be carried out, hurry it, remove it
+    Spool(spool::SpoolArgs),
     /// Show dead letters, try them again, remove them
     Dead(dead::DeadArgs),
     /// Print a completion script for a shell
@@ -100,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Subscribe(args) => client(args.run()),
         Command::Serve(args) => client(args.run()),
         Command::Token(args) => client(args.run()),
+        Command::Spool(args) => client(args.run()),
         Command::Dead(args) => client(args.run()),
         Command::Completions(args) => args.run(&mut Cli::command()),
         Command::ScriptHost => crate::script::host_main(),

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use callway::call::Fault;
+use callway::config::Limits;
 use callway::observe::Metrics;
+use callway::spool::{Lane, Spool};
 use callway::store::{Letter, LetterKind, Store};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -104,6 +106,8 @@ async fn the_socket_lets_in_whom_its_permissions_let_in() {
         ("GET /api/dead/7", "localhost", 404),
         ("GET /api/dead/x", "localhost", 404),
         ("PUT /api/tokens", "localhost", 405),
+        ("GET /api/spool/retry", "localhost", 405),
+        ("GET /api/spool?count=x", "localhost", 400),
         ("GET /api/dead?count=x", "localhost", 400),
     ] {
         let reply = ask(&daemon, line, host, "").await;
@@ -212,6 +216,13 @@ async fn a_daemon_whose_socket_is_taken_does_not_start() {
     assert!(first.command(&["token", "list"]).await.status.success());
 }
 
+/// What a command prints.
+async fn said(daemon: &Daemon, arguments: &[&str]) -> String {
+    let output = daemon.command(arguments).await;
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// As it would be buried, in the database of a daemon that does not run.
 async fn bury(database: &Path, letters: &[(&str, &[u8])]) {
     let store = Store::open(database, &Metrics::new().into()).unwrap();
@@ -240,14 +251,7 @@ async fn dead_letters_are_looked_at_and_removed() {
     daemon.again().await;
     assert_eq!(daemon.metric("callway_dead_letters").await, 3.0);
 
-    let run = |arguments: &'static [&'static str]| {
-        let daemon = &daemon;
-        async move {
-            let output = daemon.command(arguments).await;
-            assert!(output.status.success(), "{output:?}");
-            String::from_utf8(output.stdout).unwrap()
-        }
-    };
+    let run = |arguments: &'static [&'static str]| said(&daemon, arguments);
     let list: Value = serde_json::from_str(&run(&["dead", "list", "--json"]).await).unwrap();
     let names: Vec<_> = list["letters"].as_array().unwrap().iter().collect();
     let names: Vec<_> = names.iter().map(|letter| &letter["name"]).collect();
@@ -274,4 +278,58 @@ async fn dead_letters_are_looked_at_and_removed() {
     assert_eq!(daemon.metric("callway_dead_letters").await, 0.0);
     let gone = daemon.command(&["dead", "show", "3"]).await;
     assert_eq!(gone.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn what_waits_on_disk_is_looked_at_and_removed() {
+    let mut daemon = Setup::new().start().await;
+    daemon.stop().await;
+    let directory = daemon.directory.path().join("state/spool");
+    let spool = Spool::open(&directory, &Limits::default(), &Metrics::new().into()).unwrap();
+    for (queue, body) in [
+        ("nobody/a", "1"),
+        ("nobody/b", "\x1b[2J"),
+        ("nobody/a", "3"),
+    ] {
+        let body = Bytes::from_static(body.as_bytes());
+        spool
+            .append(queue, Lane::Named(7), body)
+            .unwrap()
+            .await
+            .unwrap();
+    }
+    spool.close().await;
+    daemon.again().await;
+
+    let list = said(&daemon, &["spool", "list", "--json"]).await;
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let queue = |name: &str| {
+        let mut queues = list["queues"].as_array().unwrap().iter();
+        queues.find(|queue| queue["queue"] == name).unwrap()
+    };
+    assert_eq!(queue("nobody/a")["messages"], 2);
+    assert!(queue("nobody/b")["oldest"].as_str().unwrap().ends_with('Z'));
+    let bodies: Vec<_> = list["messages"].as_array().unwrap().iter().collect();
+    let bodies: Vec<_> = bodies.iter().map(|message| &message["body"]).collect();
+    assert_eq!(bodies, ["1", "\x1b[2J", "3"]);
+    assert_eq!(list["messages"][0]["lane"], "0000000000000007");
+    let table = said(&daemon, &["spool", "list"]).await;
+    assert!(
+        table.contains("nobody/b") && !table.contains('\x1b'),
+        "{table}"
+    );
+    let one = said(&daemon, &["spool", "list", "nobody/b", "--json"]).await;
+    let one: Value = serde_json::from_str(&one).unwrap();
+    assert_eq!(one["messages"].as_array().unwrap().len(), 1);
+    said(&daemon, &["spool", "retry"]).await;
+    said(&daemon, &["spool", "retry", "nobody/a"]).await;
+    let purged = said(&daemon, &["spool", "purge", "nobody/a"]).await;
+    assert_eq!(purged, "2 messages removed\n");
+    let rest = said(&daemon, &["spool", "purge", "--json"]).await;
+    assert_eq!(rest, "{\"purged\":1}\n");
+    daemon.stop().await;
+    daemon.again().await;
+    let list = said(&daemon, &["spool", "list", "--json"]).await;
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list["messages"], json!([]));
 }

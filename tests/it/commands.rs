@@ -135,6 +135,8 @@ fn without_a_daemon_commands_end_with_69() {
     for arguments in [
         &["token", "create", "ada"][..],
         &["token", "list"],
+        &["spool", "list"],
+        &["spool", "purge"],
         &["dead", "list"],
         &["dead", "retry", "7"],
     ] {

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
-use super::{Api, Ask, nothing, ok};
+use super::{Api, Ask, nothing, ok, shown};
 use crate::call::{Fault, Kind, rfc3339};
 use crate::context::{Context, Revive};
 use crate::dialect::http::Answer;
@@ -94,12 +92,7 @@ fn listed(buried: &Buried) -> Value {
 
 fn whole(buried: &Buried) -> Value {
     let mut members = members(buried);
-    let body = &buried.letter.body;
-    let text = match std::str::from_utf8(body) {
-        Ok(text) => text.into(),
-        Err(_) => json!({ "base64": BASE64.encode(body) }),
-    };
-    members.insert("body".into(), text);
+    members.insert("body".into(), shown(&buried.letter.body));
     Value::Object(members)
 }
 

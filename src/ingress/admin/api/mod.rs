@@ -2,11 +2,14 @@
 //! address with one that has `admin = true`.
 
 mod dead;
+mod spool;
 mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -96,6 +99,8 @@ impl Api {
         match segments[..] {
             ["tokens"] => self.tokens(&ask).await,
             ["tokens", name] => self.token(name, &ask).await,
+            ["spool"] => self.spool(&ask).await,
+            ["spool", "retry"] => self.retry_spool(&ask).await,
             ["dead"] => self.dead_letters(&ask).await,
             ["dead", id] => self.dead_letter(id, &ask).await,
             ["dead", id, "retry"] => self.retry_dead_letter(id, &ask).await,
@@ -128,10 +133,16 @@ impl Ask<'_> {
         })
     }
 
+    /// A text in the query.
+    fn text(&self, name: &str) -> Option<String> {
+        let mut pairs = form_urlencoded::parse(self.query.as_bytes());
+        let (_, text) = pairs.find(|(key, _)| key == name)?;
+        Some(text.into_owned())
+    }
+
     /// A number in the query.
     fn number(&self, name: &str) -> Result<Option<u64>, Fault> {
-        let mut pairs = form_urlencoded::parse(self.query.as_bytes());
-        let Some((_, text)) = pairs.find(|(key, _)| key == name) else {
+        let Some(text) = self.text(name) else {
             return Ok(None);
         };
         let number = text.parse().map_err(|_| {
@@ -155,6 +166,14 @@ fn decoded(segment: &str) -> Result<String, Fault> {
     let decoded = percent_decode_str(segment).decode_utf8();
     let decoded = decoded.map_err(|_| Fault::new(Kind::InvalidRequest, "the path is not UTF-8"))?;
     Ok(decoded.into_owned())
+}
+
+/// Bytes that are perhaps a text.
+fn shown(bytes: &Bytes) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => serde_json::json!({ "base64": BASE64.encode(bytes) }),
+    }
 }
 
 fn ok(value: &Value) -> Answer {
