@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::time::timeout;
+
 use super::{Event, Hub, Placed, Position};
 use crate::auth::{Caller, Verb};
 use crate::call::Fault;
-use crate::store::{Record, Which};
+use crate::store::{Page, Record, Which};
 
 /// Events without a wish for a number.
 const USUAL: usize = 100;
@@ -74,16 +76,29 @@ impl Hub {
             Some(_) => Which::After(0),
         };
         let count = query.count.unwrap_or(USUAL).min(MOST);
-        let channel = query.channel.clone();
-        let page = self
-            .store
-            .events(channel, which, count, self.limits.message)
-            .await?;
+        let bytes = self.limits.message;
+        let page = self.page(&query.channel, which, count, bytes).await?;
         let placed = |record| self.placed(&query.channel, record);
         Ok(Past {
             events: page.events.into_iter().map(placed).collect(),
             position: self.position(page.seq),
             last,
+        })
+    }
+
+    /// Reads a part of a history, if the disk answers in time.
+    pub(super) async fn page(
+        &self,
+        channel: &Arc<str>,
+        which: Which,
+        count: usize,
+        bytes: usize,
+    ) -> Result<Page, Fault> {
+        let reading = self.store.events(channel.clone(), which, count, bytes);
+        let page = timeout(self.limits.timeout, reading).await;
+        page.unwrap_or_else(|_| {
+            let message = "the disk does not answer in time";
+            Err(Fault::unavailable("storage_failed", message))
         })
     }
 

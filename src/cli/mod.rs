@@ -21,7 +21,6 @@ mod serve;
 mod spool;
 mod subscribe;
 mod table;
-mod table;
 mod token;
 
 use std::process::ExitCode;

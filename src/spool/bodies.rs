@@ -42,8 +42,9 @@ impl Bodies {
     }
 
     pub(super) fn keep(&mut self, id: u64, body: Body) {
-        if self.bytes + body.bytes.len() <= self.room {
-            self.bytes += body.bytes.len();
+        let size = size_of_body(&body);
+        if self.bytes + size <= self.room {
+            self.bytes += size;
             self.kept.insert(id, body);
         }
     }
@@ -54,9 +55,14 @@ impl Bodies {
 
     pub(super) fn forget(&mut self, id: u64) {
         if let Some(body) = self.kept.remove(&id) {
-            self.bytes -= body.bytes.len();
+            self.bytes -= size_of_body(&body);
         }
     }
+}
+
+/// What it takes in memory; one that is empty as well.
+fn size_of_body(body: &Body) -> usize {
+    body.bytes.len() + size_of::<(u64, Body)>()
 }
 
 /// Where a record lies, whatever else happens to the list of files.

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -13,6 +14,10 @@ use super::segment::Name;
 
 /// Nobody writes into it but whoever holds it.
 const LOCK: &str = "lock";
+/// How long somebody else may still hold it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two looks.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
 
 /// Held until this is dropped.
 pub(super) struct Directory {
@@ -36,7 +41,7 @@ impl Directory {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let lock = options.open(path.join(LOCK)).map_err(failed)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
+        take_hold(&lock).map_err(|errno| match errno {
             Errno::WOULDBLOCK => SpoolError {
                 path: path.to_owned(),
                 why: "another callway holds it; stop that one first".to_owned(),
@@ -63,6 +68,17 @@ impl Directory {
         }
         names.sort_unstable();
         Ok(names)
+    }
+}
+
+/// One that is just ending, or a child of it that has not let go yet, is waited for.
+fn take_hold(lock: &File) -> Result<(), Errno> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < end => std::thread::park_timeout(TRY_AGAIN),
+            taken => return taken,
+        }
     }
 }
 

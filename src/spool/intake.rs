@@ -74,12 +74,15 @@ impl Intake {
         self.records.push_back(record);
     }
 
-    /// Marks that are written soon, whatever else is.
-    pub(super) fn mark(&mut self, ids: impl IntoIterator<Item = u64>) {
+    /// Marks that are written soon, whatever else is; says whether they are the first, of which
+    /// the writer does not know.
+    pub(super) fn mark(&mut self, ids: impl IntoIterator<Item = u64>) -> bool {
         self.marks.extend(ids);
-        if !self.marks.is_empty() && self.marks_due.is_none() {
+        let first = !self.marks.is_empty() && self.marks_due.is_none();
+        if first {
             self.marks_due = Some(Instant::now() + MARKS_WAIT);
         }
+        first
     }
 
     /// Marks that could not be written; records do not wait for them meanwhile.
@@ -99,7 +102,7 @@ impl Intake {
             return Err(self.marks_due);
         }
         let mut group = Group {
-            records: self.records(),
+            records: self.take_records(),
             ..Group::default()
         };
         // Those that are not due yet come along, but for those that failed lately.
@@ -111,7 +114,7 @@ impl Intake {
         Ok(group)
     }
 
-    fn records(&mut self) -> Vec<Unwritten> {
+    fn take_records(&mut self) -> Vec<Unwritten> {
         let mut records = Vec::with_capacity(self.records.len().min(GROUP));
         let mut bytes = 0;
         while records.len() < GROUP
@@ -125,6 +128,11 @@ impl Intake {
             records.extend(self.records.pop_front());
         }
         records
+    }
+
+    /// How many records there are.
+    pub(super) fn records_waiting(&self) -> usize {
+        self.records.len()
     }
 
     /// Whether nothing is left.

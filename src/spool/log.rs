@@ -123,6 +123,11 @@ impl Log {
         })
     }
 
+    /// Lets go of the file that is added to; the next group begins a new one.
+    pub(super) fn let_go(&mut self) {
+        self.active = None;
+    }
+
     /// Removes files that nobody needs any more.
     pub(super) fn remove(&self, names: &[Name]) {
         for name in names {

@@ -9,12 +9,13 @@
 //! # Layout
 //!
 //! ```text
-//! consumer ← queue, lanes ← state → intake → writer → log → disk
+//! consumer ← queue, lanes ← state → intake → writer, compaction → log → disk
 //! entry = 32 bytes in memory for a record · bodies = what it holds
 //! record = its form on disk · scan, recovery = how it is found again
 //! ```
 
 mod bodies;
+mod compaction;
 mod consumer;
 mod directory;
 mod disk;

@@ -98,6 +98,11 @@ impl Segments {
         names
     }
 
+    /// Forgets all.
+    pub(super) fn clear(&mut self) -> Vec<Name> {
+        self.0.drain(..).map(|segment| segment.name).collect()
+    }
+
     /// What all take on disk. Small ones count for more than they are, so that very many of them
     /// are put together.
     pub(super) fn used(&self, smallest: u64) -> u64 {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::bodies::{Body, Files, Spot};
 use super::intake::Group;
 use super::queue::Taken;
+use super::segment::Name;
 use super::state::State;
 use crate::observe::Metrics;
 
@@ -66,7 +67,7 @@ impl Shared {
     }
 
     /// Waits for what is to be written; not if the writer has something else to do. Says as well
-    /// whether it is the last.
+    /// whether the spool is closed, and there is little more to come.
     pub(super) fn group(&self, busy: bool) -> (Group, bool) {
         let mut state = self.state();
         loop {
@@ -74,7 +75,7 @@ impl Shared {
             let due = match state.intake.group(closing) {
                 Ok(group) => {
                     state.writing(&group);
-                    return (group, closing && state.intake.is_empty());
+                    return (group, closing);
                 }
                 Err(_) if busy => return (Group::default(), false),
                 Err(due) => due,
@@ -146,9 +147,10 @@ impl Shared {
         if state.spot(queue, id) != Some(*spot) {
             return false;
         }
-        state.done(queue, id);
+        if state.done(queue, id) {
+            self.wake();
+        }
         drop(state);
-        self.wake();
         self.metrics.spool_damaged(1);
         tracing::error!(id, file = %spot.name, "a record of the spool is damaged and lost");
         true
@@ -156,8 +158,9 @@ impl Shared {
 
     /// A record was delivered.
     pub(super) fn done(&self, queue: usize, id: u64) {
-        self.state().done(queue, id);
-        self.wake();
+        if self.state().done(queue, id) {
+            self.wake();
+        }
     }
 
     /// A record was not delivered; its lane waits so long.
@@ -172,7 +175,7 @@ impl Shared {
     }
 
     /// Lets go of files that are removed.
-    pub(super) fn forget_files(&self, names: &[super::segment::Name]) {
+    pub(super) fn forget_files(&self, names: &[Name]) {
         for name in names {
             self.files.forget(*name);
         }

@@ -141,12 +141,14 @@ impl State {
         self.bodies.keep(id, body);
     }
 
-    /// A record waits no more, if it still did; it is never handed out again.
-    pub(super) fn done(&mut self, queue: usize, id: u64) {
-        if let Some(place) = self.queues[queue].remove(id) {
-            self.settle(id, place);
-            self.intake.mark([id]);
-        }
+    /// A record waits no more, if it still did; it is never handed out again. Says whether the
+    /// writer has to hear of it.
+    pub(super) fn done(&mut self, queue: usize, id: u64) -> bool {
+        let Some(place) = self.queues[queue].remove(id) else {
+            return false;
+        };
+        self.settle(id, place);
+        self.intake.mark([id])
     }
 
     /// Takes out everything of a queue; says how much that was.
@@ -191,6 +193,14 @@ impl State {
     /// The oldest files in which nothing waits; they are forgotten here.
     pub(super) fn needless(&mut self) -> Vec<Name> {
         self.segments.needless()
+    }
+
+    /// All files, if nothing waits but these records that are being written.
+    pub(super) fn needless_but_for(&mut self, group: &Group) -> Vec<Name> {
+        if self.live > bytes_of(group) {
+            return Vec::new();
+        }
+        self.segments.clear()
     }
 
     /// The oldest file, if so much of the disk is wasted that what waits in it is to be copied.

@@ -10,16 +10,21 @@ use super::record::Kept;
 use super::shared::Shared;
 use crate::call::Fault;
 
-/// After a copy that failed, before the next.
-const COPY_AGAIN: Duration = Duration::from_secs(1);
+/// So many records are a crowd, which is likely to come again.
+const CROWD: usize = 8;
+/// However long a group took, a crowd is not waited for longer.
+const LONGEST_MOMENT: Duration = Duration::from_micros(250);
 
 /// Owns the end of the log.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
-    log: Log,
+    pub(super) shared: Arc<Shared>,
+    pub(super) log: Log,
     /// The last group could not be written.
     failing: bool,
-    copy_after: Option<Instant>,
+    /// Nothing is copied before this.
+    pub(super) copy_after: Option<Instant>,
+    /// How many records the last group had, and how long it took.
+    last: (usize, Duration),
 }
 
 impl Writer {
@@ -29,6 +34,7 @@ impl Writer {
             log,
             failing: false,
             copy_after: None,
+            last: (0, Duration::ZERO),
         }
     }
 
@@ -37,10 +43,13 @@ impl Writer {
         let _ending = Ending(self.shared.clone());
         loop {
             let busy = self.tidy();
-            let (group, last) = self.shared.group(busy);
-            let kept = group.is_empty() || self.commit(group, last);
+            self.wait_for_company();
+            let (group, closing) = self.shared.group(busy);
+            let (records, begun) = (group.records.len(), Instant::now());
+            let kept = group.is_empty() || self.commit(group, closing);
+            self.last = (records, begun.elapsed());
             // What cannot be written at the end is not tried for ever.
-            if last || (!kept && self.shared.state().closing) {
+            if closing && (!kept || self.shared.state().intake.is_empty()) {
                 break;
             }
         }
@@ -48,11 +57,27 @@ impl Writer {
         drop(self.log);
     }
 
+    /// Waits for a moment if many were told just now and few are here: most of them come again at
+    /// once, and would otherwise split into two crowds that wait for each other's sync.
+    fn wait_for_company(&self) {
+        let (records, took) = self.last;
+        if records >= CROWD && self.shared.state().intake.records_waiting() < records / 2 {
+            std::thread::park_timeout((took / 4).min(LONGEST_MOMENT));
+        }
+    }
+
     /// Writes a group; says whether that went well.
-    fn commit(&mut self, group: Group, last: bool) -> bool {
+    fn commit(&mut self, group: Group, closing: bool) -> bool {
         // Marks are lost only with the power, and then something is sent twice.
-        let sync = !group.records.is_empty() || last;
-        match self.write(&group, sync) {
+        let sync = !group.records.is_empty() || closing;
+        let mut written = self.write(&group, sync);
+        if let Err(failure) = &written
+            && failure.is_full()
+            && self.give_all_back(&group)
+        {
+            written = self.write(&group, sync);
+        }
+        match written {
             Ok((places, grown)) => {
                 self.went_well();
                 self.kept(group, &places, &grown);
@@ -147,69 +172,6 @@ impl Writer {
             "storage_failed",
             "what is sent cannot be kept; see callway's log",
         )
-    }
-
-    /// Gives back disk that nothing needs; says whether there is more to do at once.
-    fn tidy(&mut self) -> bool {
-        let needless = self.shared.state().needless();
-        if !needless.is_empty() {
-            self.log.remove(&needless);
-            self.shared.forget_files(&needless);
-        }
-        if self.copy_after.is_some_and(|after| Instant::now() < after) {
-            return false;
-        }
-        self.copy_after = None;
-        let state = self.shared.state();
-        let Some(oldest) = state.wasteful().filter(|_| !state.closing) else {
-            return false;
-        };
-        let waiting = state.waiting_in(oldest);
-        drop(state);
-        let copied = self.copy(&waiting);
-        if let Err(error) = &copied {
-            tracing::warn!(%error, "the spool cannot be made smaller now");
-            self.copy_after = Some(Instant::now() + COPY_AGAIN);
-        }
-        copied.is_ok()
-    }
-
-    /// Copies records to the end of the log, with the ids that they have, so that nothing waits
-    /// where they were.
-    fn copy(&mut self, waiting: &[(usize, u64)]) -> std::io::Result<()> {
-        let mut bodies = Vec::with_capacity(waiting.len());
-        for &(queue, id) in waiting {
-            if let Some(body) = self.shared.body(queue, id)? {
-                bodies.push((queue, id, body));
-            }
-        }
-        let names: Vec<_> = {
-            let state = self.shared.state();
-            state
-                .queues
-                .iter()
-                .map(|queue| queue.name.clone())
-                .collect()
-        };
-        let mut draft = self.log.begin().map_err(|failure| failure.error)?;
-        let copies = bodies.iter().map(|(queue, id, body)| {
-            let place = draft.kept(&Kept {
-                id: *id,
-                accepted: body.accepted,
-                lane: body.lane,
-                queue: &names[*queue],
-                body: &body.bytes,
-            });
-            (*queue, *id, place)
-        });
-        let copies: Vec<_> = copies.collect();
-        let grown = draft.finish(true).map_err(|failure| failure.error)?;
-        let mut state = self.shared.state();
-        state.grown(&grown);
-        for (queue, id, place) in copies {
-            state.moved(queue, id, place);
-        }
-        Ok(())
     }
 }
 

@@ -54,6 +54,36 @@ async fn one_that_fails_takes_nobody_with_it() {
 }
 
 #[tokio::test]
+async fn a_full_disk_takes_back_all_that_was_to_be_committed_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    let pages = "PRAGMA max_page_count = 1"; // as many as there are
+    let full = store.write(move |db| db.query_row(pages, [], |_| Ok(())));
+    full.await.unwrap();
+    let large = |name: &'static str| {
+        let insert = "INSERT INTO memo (name, value) VALUES (?, zeroblob(100000))";
+        store.write(move |db| db.execute(insert, [name]).map(drop))
+    };
+    let (before, full, after) = futures_util::future::join3(
+        remember(&store, "a", "1"),
+        large("b"),
+        remember(&store, "c", "2"),
+    )
+    .await;
+    let reason = |outcome: Result<(), Fault>| outcome.err().and_then(|fault| fault.data);
+    assert_eq!(reason(full).unwrap(), r#"{"reason":"storage_full"}"#);
+    let mut left = Vec::new();
+    left.extend(before.is_ok().then_some("a"));
+    left.extend(after.is_ok().then_some("c"));
+    let kept: Vec<_> = names(&store)
+        .await
+        .into_iter()
+        .filter(|name| name.len() == 1)
+        .collect();
+    assert_eq!(kept, left, "what was said to be kept is, and nothing else");
+}
+
+#[tokio::test]
 async fn everyone_is_told_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);

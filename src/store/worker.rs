@@ -77,25 +77,29 @@ fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>, commits: bool) {
 /// Does all of them in one transaction, and tells each what became of it.
 fn commit(connection: &Connection, group: &mut Vec<Job>) {
     let begun = connection.execute_batch("BEGIN IMMEDIATE");
-    let done: Vec<_> = group
-        .drain(..)
-        .map(|Job { work, told }| {
-            let value = match &begun {
-                Ok(()) => alone(connection, work).map_err(|error| fault_of(&error)),
-                Err(error) => Err(fault_of(error)),
-            };
-            (value, told)
-        })
-        .collect();
-    let committed = match begun {
-        Ok(()) => connection.execute_batch("COMMIT"),
-        Err(_) => Ok(()),
-    };
-    let failed = committed.err().map(|error| {
+    let mut failed = begun.err().map(|error| fault_of(&error));
+    let mut done = Vec::with_capacity(group.len());
+    for Job { work, told } in group.drain(..) {
+        if failed.is_some() {
+            done.push((Err(ended()), told)); // told what failed below
+            continue;
+        }
+        let value = alone(connection, work).map_err(|error| fault_of(&error));
+        // Of some errors, a full disk among them, SQLite takes everything back by itself.
+        if let Err(fault) = &value
+            && connection.is_autocommit()
+        {
+            failed = Some(fault.clone());
+        }
+        done.push((value, told));
+    }
+    if failed.is_none()
+        && let Err(error) = connection.execute_batch("COMMIT")
+    {
         // Fails where SQLite has rolled back by itself.
         connection.execute_batch("ROLLBACK").unwrap_or_default();
-        fault_of(&error)
-    });
+        failed = Some(fault_of(&error));
+    }
     for (value, told) in done {
         told(match &failed {
             Some(fault) => Err(fault.clone()),
@@ -112,6 +116,7 @@ fn alone(connection: &Connection, work: Work) -> Value {
         Ok(_) => "RELEASE job",
         Err(_) => "ROLLBACK TO job; RELEASE job",
     };
-    connection.execute_batch(end)?;
-    value
+    let ended = connection.execute_batch(end);
+    // Why it failed says more than that there was nothing left to take back.
+    value.and_then(|value| ended.map(|()| value))
 }

@@ -51,9 +51,9 @@ impl Subscriber {
         let which = Which::After(subscription.told.seq);
         let (hub, channel, number) = (self.hub.clone(), channel.clone(), subscription.number);
         let read = async move {
-            let page = hub.store.events(channel.clone(), which, count, PAGE_BYTES);
+            let page = hub.page(&channel, which, count, PAGE_BYTES).await;
             Read {
-                page: page.await,
+                page,
                 channel,
                 number,
             }

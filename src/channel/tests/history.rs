@@ -166,3 +166,31 @@ async fn old_events_go_also_where_nothing_is_published() {
     assert!(after.seq > before.seq, "no position comes twice");
     assert_eq!(payload(&mut reader).await, "2");
 }
+
+#[tokio::test]
+async fn a_full_disk_refuses_events_and_loses_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let house = house(directory.path(), ROWS);
+    let mut reader = house.reader();
+    join(&mut reader, "kept/a", None).await;
+    let first = house.publish("kept/a", "1".into()).await;
+    assert_eq!(payload(&mut reader).await, "1");
+    let pages = |count: u32| {
+        let limit = house
+            .store
+            .write(move |db| db.pragma_update_and_check(None, "max_page_count", count, |_| Ok(())));
+        async { limit.await.unwrap() }
+    };
+    pages(1).await; // as many as there are
+    let large = format!("\"{}\"", "x".repeat(50_000));
+    let receipt = house.hub.publish(event("kept/a", large.clone())).unwrap();
+    let fault = receipt.kept().await.unwrap_err();
+    assert_eq!(fault.data.unwrap(), r#"{"reason":"storage_full"}"#);
+    assert!(is_quiet(&mut reader).await, "what is not kept is not told");
+    let counted = "callway_dropped_total{via=\"ws\",reason=\"not_kept\"} 1\n";
+    assert!(house.hub.metrics.render().contains(counted));
+    pages(100_000).await;
+    let second = house.publish("kept/a", large.clone()).await;
+    assert_eq!(second.seq, first.seq + 1);
+    assert_eq!(payload(&mut reader).await, large);
+}

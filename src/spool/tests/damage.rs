@@ -267,7 +267,7 @@ async fn a_record_forged_in_a_payload_is_never_taken_for_one() {
     keep(&spool, Lane::Own, [2]).await;
     assert_eq!(waiting(&spool)[&1], payload);
     spool.close().await;
-    let path = ground.files().pop().unwrap();
+    let path = ground.files().remove(0);
     let mut bytes = fs::read(&path).unwrap();
     let at = bytes
         .windows(9)
