@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::ingress::{Admin, Listeners};
 use crate::router::Table;
+use crate::spool::SpoolError;
 use crate::store::StoreError;
 use crate::systemd::Supervisor;
 
@@ -46,6 +47,9 @@ pub enum StartError {
     /// What must survive cannot be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What must survive cannot be kept.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// The system gives no HTTP client.
     #[error("cannot set up HTTP for the routes to HTTP services: {0}")]
     HttpClient(#[from] Fault),
@@ -125,5 +129,8 @@ async fn drain(context: Context) {
     });
     if ended.await.is_err() {
         tracing::warn!("not everything ended in time");
+    }
+    if timeout(FAREWELL, context.spool.close()).await.is_err() {
+        tracing::warn!("the spool did not end in time; what was delivered last may be sent again");
     }
 }

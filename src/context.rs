@@ -5,11 +5,13 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app::StartError;
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::observe::{LinkStates, Metrics};
 use crate::router::{Dispatcher, Table};
-use crate::store::{Store, StoreError};
+use crate::spool::Spool;
+use crate::store::Store;
 use crate::target::Workers;
 
 /// Cloned into every task. Spawn only through [`Context::tasks`] or [`Context::background`], so that
@@ -28,6 +30,8 @@ pub struct Context {
     pub links: Arc<LinkStates>,
     /// What must survive and be looked up.
     pub store: Store,
+    /// What waits on disk for a bus, or to be carried out.
+    pub spool: Spool,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The tasks that a drain waits for: client connections and deliveries being answered.
@@ -45,7 +49,7 @@ pub struct Context {
 
 impl Context {
     /// What a configuration asks for; nothing runs yet, and the routing table is empty.
-    pub fn new(config: Config) -> Result<Context, StoreError> {
+    pub fn new(config: Config) -> Result<Context, StartError> {
         let metrics = Arc::new(Metrics::new());
         let failures = config.limits.auth_failures;
         let auth = Authenticator::new(
@@ -61,6 +65,7 @@ impl Context {
             workers: Arc::new(Workers::default()),
             links: Arc::new(LinkStates::new(metrics.clone())),
             store: Store::open(&config.store.database, &metrics)?,
+            spool: Spool::open(&config.store.spool(), &config.limits, &metrics)?,
             metrics,
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),

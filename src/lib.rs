@@ -31,6 +31,8 @@ pub mod target;
 
 pub mod link;
 
+pub mod spool;
+
 pub mod store;
 
 pub mod script;

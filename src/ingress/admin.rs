@@ -168,6 +168,10 @@ impl Page {
                 context
                     .metrics
                     .set_in_flight(context.dispatcher.in_flight());
+                for queue in context.spool.stats() {
+                    let (messages, bytes) = (queue.messages, queue.bytes);
+                    context.metrics.set_spool(&queue.queue, messages, bytes);
+                }
                 Answer::new(200, observe::CONTENT_TYPE, context.metrics.render())
             }
             _ => text(404, "try /healthz, /readyz or /metrics\n"),
