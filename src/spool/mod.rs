@@ -181,8 +181,16 @@ impl Spool {
     /// Lets the lanes of this queue, or of all, wait no longer.
     pub fn retry_now(&self, queue: Option<&str>) {
         let mut state = self.shared().state();
-        for place in state.places(queue) {
-            state.queues[place].retry_now();
+        let places = state.places(queue);
+        let retried = places.into_iter().map(|place| {
+            let queue = &mut state.queues[place];
+            queue.retry_now();
+            queue.more.clone()
+        });
+        let hear: Vec<_> = retried.collect();
+        drop(state);
+        for more in hear {
+            more.notify_one();
         }
     }
 

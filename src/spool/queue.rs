@@ -19,7 +19,8 @@ const ROOM: usize = 4096;
 /// A queue. Dropped by nobody: there are as many as buses, and one.
 pub(super) struct Queue {
     pub name: Arc<str>,
-    /// Whoever waits for the next record hears of it here.
+    /// Whoever waits for the next record hears here that there may be one; told by whoever changed
+    /// something, once the lock is free.
     pub more: Arc<Notify>,
     /// Sorted by id.
     entries: VecDeque<Entry>,
@@ -97,13 +98,11 @@ impl Queue {
         if let Some(due) = due {
             self.lanes.wait(key, due);
         }
-        self.more.notify_one();
     }
 
     /// Lets no lane wait any longer.
     pub(super) fn retry_now(&mut self) {
         self.lanes.wake_all();
-        self.more.notify_one();
     }
 
     /// A record waits no more; says where it lies.
