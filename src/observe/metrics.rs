@@ -1,6 +1,7 @@
 //! Metrics in the OpenMetrics text format. Labels are bounded: never a token, a client id or a
 //! method that no route names.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,6 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use crate::spool::QueueStats;
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -63,6 +66,12 @@ struct QueueLabels {
     queue: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RecordLabels {
+    queue: String,
+    event: &'static str,
+}
+
 /// Everything that is counted.
 pub struct Metrics {
     registry: Registry,
@@ -82,6 +91,7 @@ pub struct Metrics {
     dead_lettered: Family<DeathLabels, Counter>,
     spool_messages: Family<QueueLabels, Gauge>,
     spool_bytes: Family<QueueLabels, Gauge>,
+    spool_records: Family<RecordLabels, Counter>,
     spool_damaged: Counter,
     spool_failed: Counter,
 }
@@ -115,6 +125,7 @@ impl Metrics {
             dead_lettered: Family::default(),
             spool_messages: Family::default(),
             spool_bytes: Family::default(),
+            spool_records: Family::default(),
             spool_damaged: Counter::default(),
             spool_failed: Counter::default(),
         };
@@ -194,6 +205,11 @@ impl Metrics {
             "spool_bytes",
             "What they take on disk",
             metrics.spool_bytes.clone(),
+        );
+        registry.register(
+            "spool_records",
+            "What became of what was to be kept on disk",
+            metrics.spool_records.clone(),
         );
         registry.register(
             "spool_damaged",
@@ -304,15 +320,23 @@ impl Metrics {
             .inc();
     }
 
-    /// Sets how much waits in a queue of the spool; read from it when metrics are rendered.
-    pub fn set_spool(&self, queue: &str, messages: usize, bytes: u64) {
+    /// Sets how much waits in a queue of the spool, and what became of the rest; read from it when
+    /// metrics are rendered.
+    pub fn set_spool(&self, stats: &QueueStats) {
+        let queue = stats.queue.to_string();
         let labels = QueueLabels {
-            queue: queue.to_owned(),
+            queue: queue.clone(),
         };
-        self.spool_messages
-            .get_or_create(&labels)
-            .set(messages as i64);
-        self.spool_bytes.get_or_create(&labels).set(bytes as i64);
+        let messages = self.spool_messages.get_or_create(&labels);
+        messages.set(stats.messages as i64);
+        let bytes = self.spool_bytes.get_or_create(&labels);
+        bytes.set(stats.bytes as i64);
+        for (event, count) in stats.tally.named() {
+            let queue = queue.clone();
+            let labels = RecordLabels { queue, event };
+            let counter = self.spool_records.get_or_create(&labels);
+            counter.inner().store(count, Ordering::Relaxed);
+        }
     }
 
     /// Stretches of the spool were damaged, or files of it were missing.

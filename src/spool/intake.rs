@@ -139,10 +139,4 @@ impl Intake {
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty() && self.marks.is_empty()
     }
-
-    /// Nothing that waits will be written: whoever wants to know hears that the spool has ended.
-    pub(super) fn end(&mut self) {
-        self.records.clear();
-        self.bytes = 0;
-    }
 }

@@ -30,6 +30,7 @@ mod scan;
 mod segment;
 mod shared;
 mod state;
+mod tally;
 mod view;
 mod writer;
 
@@ -49,6 +50,7 @@ use self::disk::{Disk, System};
 use self::log::Log;
 use self::shared::Shared;
 use self::state::{Refusal, State};
+pub use self::tally::Tally;
 pub use self::view::{Listed, QueueStats};
 use self::writer::Writer;
 use crate::call::{Fault, Kind};
@@ -181,8 +183,16 @@ impl Spool {
     /// Lets the lanes of this queue, or of all, wait no longer.
     pub fn retry_now(&self, queue: Option<&str>) {
         let mut state = self.shared().state();
-        for place in state.places(queue) {
-            state.queues[place].retry_now();
+        let places = state.places(queue);
+        let retried = places.into_iter().map(|place| {
+            let queue = &mut state.queues[place];
+            queue.retry_now();
+            queue.more.clone()
+        });
+        let hear: Vec<_> = retried.collect();
+        drop(state);
+        for more in hear {
+            more.notify_one();
         }
     }
 

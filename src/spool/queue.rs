@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::entry::{Entry, Place};
 use super::lanes::Lanes;
+use super::tally::Tally;
 
 /// Records that are passed over in one go, so that nobody is kept from the lock for long.
 const STRIDE: usize = 1024;
@@ -19,8 +20,10 @@ const ROOM: usize = 4096;
 /// A queue. Dropped by nobody: there are as many as buses, and one.
 pub(super) struct Queue {
     pub name: Arc<str>,
-    /// Whoever waits for the next record hears of it here.
+    /// Whoever waits for the next record hears here that there may be one; told by whoever changed
+    /// something, once the lock is free.
     pub more: Arc<Notify>,
+    pub tally: Tally,
     /// Sorted by id.
     entries: VecDeque<Entry>,
     gone: usize,
@@ -47,6 +50,7 @@ impl Queue {
         Queue {
             name,
             more: Arc::default(),
+            tally: Tally::default(),
             entries: VecDeque::new(),
             gone: 0,
             bytes: 0,
@@ -97,13 +101,11 @@ impl Queue {
         if let Some(due) = due {
             self.lanes.wait(key, due);
         }
-        self.more.notify_one();
     }
 
     /// Lets no lane wait any longer.
     pub(super) fn retry_now(&mut self) {
         self.lanes.wake_all();
-        self.more.notify_one();
     }
 
     /// A record waits no more; says where it lies.

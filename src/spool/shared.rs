@@ -147,7 +147,7 @@ impl Shared {
         if state.spot(queue, id) != Some(*spot) {
             return false;
         }
-        if state.done(queue, id) {
+        if state.lost(queue, id) {
             self.wake();
         }
         drop(state);
@@ -171,7 +171,11 @@ impl Shared {
             state.bodies.forget(id);
         }
         let due = wait.map(|wait| Instant::now() + wait);
-        state.queues[queue].give_back(id, due);
+        let queue = &mut state.queues[queue];
+        queue.give_back(id, due);
+        let more = queue.more.clone();
+        drop(state);
+        more.notify_one();
     }
 
     /// Lets go of files that are removed.
@@ -185,8 +189,10 @@ impl Shared {
     pub(super) fn end(&self) {
         let mut state = self.state();
         state.closing = true;
-        state.intake.end();
+        let unwritten = std::mem::take(&mut state.intake);
         drop(state);
+        // Whoever still hopes hears that the spool has ended.
+        drop(unwritten);
         self.ended.cancel();
     }
 }

@@ -12,9 +12,9 @@ use super::log::Grown;
 use super::queue::Queue;
 use super::recovery::Recovered;
 use super::segment::{Name, Segments};
+use super::tally::Tally;
 use super::{Lane, Sizes, record};
-use crate::call::Fault;
-use crate::call::unix_ms;
+use crate::call::{Fault, unix_ms};
 
 /// Why a record is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,7 @@ impl State {
             let mut queue = Queue::new(name);
             for entry in entries {
                 queue.push(entry);
+                queue.tally.recovered += 1;
             }
             state.live += queue.bytes();
             state.queues.push(queue);
@@ -137,16 +138,28 @@ impl State {
     /// A record is on disk; there it waits now.
     pub(super) fn kept(&mut self, id: u64, queue: usize, body: Body, place: Place) {
         self.count(place, 1);
-        self.queues[queue].push(Entry::new(id, place, body.lane, body.accepted));
+        let kept = &mut self.queues[queue];
+        kept.push(Entry::new(id, place, body.lane, body.accepted));
+        kept.tally.accepted += 1;
         self.bodies.keep(id, body);
     }
 
     /// A record waits no more, if it still did; it is never handed out again. Says whether the
     /// writer has to hear of it.
     pub(super) fn done(&mut self, queue: usize, id: u64) -> bool {
+        self.remove(queue, id, |tally| tally.done += 1)
+    }
+
+    /// A record is damaged; the rest as [`State::done`].
+    pub(super) fn lost(&mut self, queue: usize, id: u64) -> bool {
+        self.remove(queue, id, |tally| tally.lost += 1)
+    }
+
+    fn remove(&mut self, queue: usize, id: u64, count: impl FnOnce(&mut Tally)) -> bool {
         let Some(place) = self.queues[queue].remove(id) else {
             return false;
         };
+        count(&mut self.queues[queue].tally);
         self.settle(id, place);
         self.intake.mark([id])
     }
@@ -157,6 +170,7 @@ impl State {
         for entry in &entries {
             self.settle(entry.id, entry.place);
         }
+        self.queues[queue].tally.purged += entries.len() as u64;
         self.intake.mark(entries.iter().map(|entry| entry.id));
         entries.len()
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Lane, Spool};
+use super::{Lane, Spool, Tally};
 
 /// How much waits in a queue, what is just being delivered included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct QueueStats {
     pub bytes: u64,
     /// When the oldest was accepted, in milliseconds since 1970, rounded down to seconds.
     pub oldest: Option<u64>,
+    /// What became of all that came, as of the same moment.
+    pub tally: Tally,
 }
 
 /// A record that waits.
@@ -47,6 +49,7 @@ impl Spool {
             messages: queue.messages(),
             bytes: queue.bytes(),
             oldest: queue.oldest().map(|seconds| u64::from(seconds) * 1000),
+            tally: queue.tally,
         });
         stats.collect()
     }

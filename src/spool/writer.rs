@@ -116,14 +116,15 @@ impl Writer {
             state.kept(record.id, record.queue, record.body, *place);
             told.push((record.queue, record.told));
         }
-        let mut last = None;
-        for &(queue, _) in &told {
-            // Mostly it is the same one; hearing of it twice does no harm.
-            if last.replace(queue) != Some(queue) {
-                state.queues[queue].more.notify_one();
-            }
-        }
+        // Mostly it is one queue; hearing of more twice does no harm.
+        let mut queues: Vec<_> = told.iter().map(|(queue, _)| *queue).collect();
+        queues.dedup();
+        let hear = queues.iter().map(|&queue| state.queues[queue].more.clone());
+        let hear: Vec<_> = hear.collect();
         drop(state);
+        for more in hear {
+            more.notify_one();
+        }
         for (_queue, told) in told {
             // Nobody there: whoever asked has gone away meanwhile.
             told.send(Ok(())).unwrap_or_default();

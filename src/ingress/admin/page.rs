@@ -49,8 +49,7 @@ impl Page {
                     .metrics
                     .set_in_flight(context.dispatcher.in_flight());
                 for queue in context.spool.stats() {
-                    let (messages, bytes) = (queue.messages, queue.bytes);
-                    context.metrics.set_spool(&queue.queue, messages, bytes);
+                    context.metrics.set_spool(&queue);
                 }
                 Answer::new(200, observe::CONTENT_TYPE, context.metrics.render())
             }

@@ -1,3 +1,5 @@
+//! The order, the lanes and the memory of a queue, also beside a model of it.
+
 use std::time::Duration;
 
 use proptest::prelude::*;
