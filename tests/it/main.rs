@@ -13,6 +13,7 @@ mod brokers;
 mod client;
 mod commands;
 mod demo;
+mod faults;
 mod foreign;
 mod hostile;
 mod http;
