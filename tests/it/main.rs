@@ -15,6 +15,7 @@ mod commands;
 mod demo;
 mod event_matrix;
 mod events;
+mod faults;
 mod foreign;
 mod hostile;
 mod http;

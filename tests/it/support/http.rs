@@ -1,5 +1,6 @@
 //! An HTTP client that says exactly what it is told, one connection per request.
 
+use std::io;
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -57,6 +58,21 @@ impl Http {
 
     /// Sends anything.
     pub async fn send(&self, method: &str, path: &str, body: &[u8]) -> HttpReply {
+        let exchange = self.raw(&self.request(method, path, body)).await;
+        HttpReply::parse(&exchange)
+    }
+
+    /// Sends anything; `None` if nobody is there, or the whole answer does not come.
+    pub async fn try_send(&self, method: &str, path: &str, body: &[u8]) -> Option<HttpReply> {
+        let request = self.request(method, path, body);
+        let exchange = tokio::time::timeout(PATIENCE, self.try_raw(&request)).await;
+        let reply = HttpReply::try_parse(&exchange.ok()?.ok()?)?;
+        let length = reply.header("content-length");
+        let whole = length.is_none_or(|length| length.parse() == Ok(reply.body.len()));
+        whole.then_some(reply)
+    }
+
+    fn request(&self, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n",
             self.address,
@@ -66,49 +82,51 @@ impl Http {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        let exchange = self.raw(&[head.as_bytes(), body].concat()).await;
-        HttpReply::parse(&exchange)
+        [head.as_bytes(), body].concat()
     }
 
     /// Sends bytes and returns all that comes back until the server closes.
     pub async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
-        let exchange = async {
-            let mut stream = TcpStream::connect(self.address).await.unwrap();
-            // A server that refuses early may close before it has read everything.
-            let (mut reader, mut writer) = stream.split();
-            let mut answer = Vec::new();
-            let (_, _) = tokio::join!(writer.write_all(bytes), reader.read_to_end(&mut answer));
-            answer
-        };
-        let answer = tokio::time::timeout(PATIENCE, exchange).await;
-        answer.expect("the server neither answered nor closed")
+        let answer = tokio::time::timeout(PATIENCE, self.try_raw(bytes)).await;
+        let answer = answer.expect("the server neither answered nor closed");
+        answer.expect("nobody listens")
+    }
+
+    async fn try_raw(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        // A server that refuses early may close before it has read everything.
+        let (mut reader, mut writer) = stream.split();
+        let mut answer = Vec::new();
+        let (_, _) = tokio::join!(writer.write_all(bytes), reader.read_to_end(&mut answer));
+        Ok(answer)
     }
 }
 
 impl HttpReply {
     /// Reads a response that ends with its connection.
     pub fn parse(bytes: &[u8]) -> HttpReply {
-        let text = String::from_utf8_lossy(bytes);
-        let end = bytes
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")
-            .unwrap_or_else(|| panic!("not an HTTP response: {text:?}"));
-        let head = std::str::from_utf8(&bytes[..end]).unwrap();
+        let text = || String::from_utf8_lossy(bytes);
+        HttpReply::try_parse(bytes).unwrap_or_else(|| panic!("not an HTTP response: {:?}", text()))
+    }
+
+    fn try_parse(bytes: &[u8]) -> Option<HttpReply> {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let head = std::str::from_utf8(&bytes[..end]).ok()?;
         let mut lines = head.split("\r\n");
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+        let status = lines.next()?.split(' ').nth(1)?;
         let headers: Vec<_> = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
         let mut reply = HttpReply {
-            status: status.parse().unwrap(),
+            status: status.parse().ok()?,
             headers,
             body: bytes[end + 4..].to_vec(),
         };
         if reply.header("transfer-encoding") == Some("chunked") {
             reply.body = unchunk(&reply.body);
         }
-        reply
+        Some(reply)
     }
 
     /// The first header of this name, given in lower case.

@@ -2,6 +2,7 @@
 //! the one in callway. Section numbers are those of MQTT 5.0.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -316,7 +317,21 @@ impl Cursor<'_> {
     }
 }
 
-fn parse_publish(kind: u8, body: &[u8], version: Version) -> Option<(Message, Option<u16>)> {
+/// The first packet among bytes: its kind, and where its body lies. `None` if it is not all there.
+pub(super) fn packet(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
+    let mut cursor = Cursor(bytes.get(1..)?);
+    let length = cursor.variable()?;
+    let start = bytes.len() - cursor.0.len();
+    cursor.take(length)?;
+    Some((bytes[0], start..start + length))
+}
+
+/// A PUBLISH and, above QoS 0, its packet id.
+pub(super) fn parse_publish(
+    kind: u8,
+    body: &[u8],
+    version: Version,
+) -> Option<(Message, Option<u16>)> {
     let mut cursor = Cursor(body);
     let mut message = Message::new(&cursor.string()?, "");
     message.qos = kind >> 1 & 3;

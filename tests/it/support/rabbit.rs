@@ -58,7 +58,12 @@ impl Rabbit {
 
     /// The URL for a `[bus.NAME]` table.
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/{}", self.port, self.vhost)
+        self.url_through(self.port)
+    }
+
+    /// The same by another port, which leads there.
+    pub fn url_through(&self, port: u16) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{port}/{}", self.vhost)
     }
 
     fn node(&mut self) -> &mut Node {

@@ -106,7 +106,8 @@ async fn talk(mut stream: TcpStream, state: Arc<State>) {
     }
 }
 
-fn answer(status: &str, content_type: &str, body: &str) -> String {
+/// A response with a body.
+pub fn answer(status: &str, content_type: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
@@ -114,7 +115,7 @@ fn answer(status: &str, content_type: &str, body: &str) -> String {
 }
 
 /// One request as text, or `None` at the end of the connection.
-async fn read(stream: &mut TcpStream) -> Option<String> {
+pub async fn read(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
