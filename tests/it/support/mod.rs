@@ -12,7 +12,6 @@ mod observer;
 mod process;
 mod proxy;
 mod rabbit;
-mod service;
 pub mod service;
 mod sse;
 mod ws;
