@@ -1,8 +1,11 @@
 //! Wires everything from a validated configuration: [`App::build`] binds, [`App::run`] runs.
 
 mod links;
+mod revive;
 mod targets;
+mod tokens;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -10,12 +13,15 @@ use tokio_util::sync::CancellationToken;
 
 use self::links::Links;
 use self::targets::Targets;
+use crate::bridge::Bridge;
 use crate::call::Fault;
 use crate::channel;
 use crate::config::Config;
 use crate::context::Context;
 use crate::ingress::{Admin, Listeners};
+use crate::oneway;
 use crate::router::Table;
+use crate::spool::SpoolError;
 use crate::store::StoreError;
 use crate::systemd::Supervisor;
 
@@ -26,8 +32,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct App {
     context: Context,
     listeners: Listeners,
-    admin: Option<Admin>,
+    admin: Admin,
     links: Links,
+    bridge: Arc<Bridge>,
 }
 
 /// Why a daemon could not be built.
@@ -41,12 +48,23 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The admin socket cannot be had.
+    #[error("cannot listen on {}: {source}; see admin.socket", path.display())]
+    Socket {
+        /// Where it was to be.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A certificate, key or authority cannot be used.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
     /// What must survive cannot be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What must survive cannot be kept.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// The system gives no HTTP client.
     #[error("cannot set up HTTP for the routes to HTTP services: {0}")]
     HttpClient(#[from] Fault),
@@ -55,13 +73,10 @@ pub enum StartError {
 impl App {
     /// Binds the listeners and wires the parts. Brokers are not waited for.
     pub async fn build(config: Config) -> Result<App, StartError> {
+        // First: nothing else is touched where an address is taken.
+        let admin = Admin::bind(&config.admin).await?;
+        let listeners = Listeners::bind(&config).await?;
         let context = Context::new(config)?;
-        let config = &context.config;
-        let admin = config.admin.address.map(|address| {
-            Admin::bind(address).map_err(|source| StartError::Bind { address, source })
-        });
-        let admin = admin.transpose()?;
-        let listeners = Listeners::bind(config).await?;
         let targets = Targets::connect(&context)?;
         let mut table = Table::default();
         for route in &context.config.routes {
@@ -70,11 +85,17 @@ impl App {
             }
         }
         context.dispatcher.replace_table(table);
+        let links = &targets.links;
+        let bridge = Bridge::new(&context, &links.mqtt, &links.amqp);
+        context.hub.set_outward(bridge.clone());
+        revive::set(&context, &bridge);
+        tokens::load(&context).await;
         Ok(App {
             context,
             listeners,
             admin,
             links: targets.links,
+            bridge,
         })
     }
 
@@ -85,15 +106,17 @@ impl App {
 
     /// Where `/healthz`, `/readyz` and `/metrics` will be answered.
     pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
-        self.admin.as_ref().map(Admin::address)
+        self.admin.address()
     }
 
     /// Serves until `shutdown` is cancelled, then drains within `limits.drain`.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        if let Some(admin) = self.admin.take() {
-            admin.serve(&self.context);
-        }
+        self.admin.serve(&self.context);
+        tokens::watch(&self.context);
         self.links.start(&self.context);
+        self.bridge.start();
+        oneway::start(&self.context);
+        self.context.once.sweep(&self.context);
         let sweep = channel::sweep(self.context.hub.clone(), self.context.stop.clone());
         self.context.background.spawn(sweep);
         self.listeners.serve(&self.context);
@@ -129,5 +152,8 @@ async fn drain(context: Context) {
     });
     if ended.await.is_err() {
         tracing::warn!("not everything ended in time");
+    }
+    if timeout(FAREWELL, context.spool.close()).await.is_err() {
+        tracing::warn!("the spool did not end in time; what was delivered last may be sent again");
     }
 }

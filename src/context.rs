@@ -1,17 +1,26 @@
 //! What every running part shares.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app::StartError;
 use crate::auth::Authenticator;
+use crate::call::Fault;
 use crate::channel::Hub;
 use crate::config::Config;
 use crate::observe::{LinkStates, Metrics};
+use crate::once::Once;
+use crate::oneway::OneWay;
 use crate::router::{Dispatcher, Table};
-use crate::store::{Store, StoreError};
+use crate::spool::Spool;
+use crate::store::{Letter, Store};
 use crate::target::Workers;
+
+/// Takes a dead letter back to where it was going; comes back once it has arrived.
+pub type Revive = Arc<dyn Fn(Letter) -> BoxFuture<'static, Result<(), Fault>> + Send + Sync>;
 
 /// Cloned into every task. Spawn only through [`Context::tasks`] or [`Context::background`], so that
 /// shutdown can wait.
@@ -29,6 +38,14 @@ pub struct Context {
     pub links: Arc<LinkStates>,
     /// What must survive and be looked up.
     pub store: Store,
+    /// What waits on disk for a bus, or to be carried out.
+    pub spool: Spool,
+    /// The calls with idempotency keys.
+    pub once: Once,
+    /// The calls that nobody waits for.
+    pub oneway: Arc<OneWay>,
+    /// How dead letters are tried again, once somebody can.
+    pub revive: Arc<OnceLock<Revive>>,
     /// The channels.
     pub hub: Arc<Hub>,
     /// What is counted.
@@ -48,7 +65,7 @@ pub struct Context {
 
 impl Context {
     /// What a configuration asks for; nothing runs yet, and the routing table is empty.
-    pub fn new(config: Config) -> Result<Context, StoreError> {
+    pub fn new(config: Config) -> Result<Context, StartError> {
         let metrics = Arc::new(Metrics::new());
         let failures = config.limits.auth_failures;
         let auth = Authenticator::new(
@@ -57,8 +74,19 @@ impl Context {
             failures.period,
             metrics.clone(),
         );
-        let dispatcher = Dispatcher::new(Table::default(), config.limits.clone(), metrics.clone());
+        let limits = config.limits.clone();
         let store = Store::open(&config.store.database, &metrics)?;
+        let spool = Spool::open(&config.store.spool(), &limits, &metrics)?;
+        let tasks = TaskTracker::new();
+        let once = Once::new(store.clone(), limits.key_window, tasks.clone());
+        let oneway = Arc::new(OneWay::new(spool.clone(), store.clone()));
+        let dispatcher = Dispatcher::new(
+            Table::default(),
+            limits,
+            metrics.clone(),
+            once.clone(),
+            oneway.clone(),
+        );
         Ok(Context {
             auth: Arc::new(auth),
             dispatcher: Arc::new(dispatcher),
@@ -66,12 +94,23 @@ impl Context {
             links: Arc::new(LinkStates::new(metrics.clone())),
             hub: Hub::new(&config, &store, &metrics)?,
             store,
+            spool,
+            once,
+            oneway,
+            revive: Arc::default(),
             metrics,
-            tasks: TaskTracker::new(),
+            tasks,
             background: TaskTracker::new(),
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
             config: Arc::new(config),
         })
+    }
+
+    /// Keeps a dead letter.
+    pub async fn bury(&self, letter: Letter) -> Result<(), Fault> {
+        let kept = self.store.bury(letter, self.config.limits.dead_count).await;
+        kept.map(drop)
+            .inspect_err(|fault| tracing::error!(%fault, "a dead letter cannot be kept"))
     }
 }

@@ -28,11 +28,19 @@ pub mod auth;
 
 pub mod router;
 
+pub mod bridge;
+
 pub mod channel;
 
 pub mod target;
 
 pub mod link;
+
+pub mod once;
+
+pub mod oneway;
+
+pub mod spool;
 
 pub mod store;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::{AmqpBus, Bus};
 use crate::context::Context;
-use crate::ingress::{MqttCalls, amqp_bus};
+use crate::ingress::{MqttCalls, MqttEvents, amqp_bus};
 use crate::link::amqp::{self, AmqpLink};
 use crate::link::mqtt::{self, Deliveries, MqttLink};
 
@@ -33,7 +33,10 @@ impl Links {
                         .calls
                         .is_some()
                         .then(|| Arc::new(MqttCalls::new(context, bus)) as Arc<dyn Deliveries>);
-                    let (link, start) = MqttLink::prepare(mqtt::Setup::of(context, bus, calls));
+                    let events = MqttEvents::new(context, bus)
+                        .map(|events| Arc::new(events) as Arc<dyn Deliveries>);
+                    let setup = mqtt::Setup::of(context, bus, calls, events);
+                    let (link, start) = MqttLink::prepare(setup);
                     links.mqtt.insert(bus.common.name.clone(), link);
                     links.mqtt_waiting.push(start);
                 }
@@ -54,6 +57,7 @@ impl Links {
             start.start();
             if let Some(link) = self.amqp.get(&bus.common.name) {
                 amqp_bus::serve(context, &bus, link);
+                amqp_bus::serve_events(context, &bus, link);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The wall clock, and how it is written.
+//! The wall clock: Unix milliseconds, and how they are written for people and programs.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,13 +9,9 @@ pub fn unix_ms() -> u64 {
         .map_or(0, |d| d.as_millis() as u64)
 }
 
-/// A time in milliseconds since 1970 as RFC 3339 in UTC.
+/// Unix milliseconds as RFC 3339 in UTC. The date is that of `civil_from_days` by Howard Hinnant.
 pub fn rfc3339(unix_ms: u64) -> String {
-    format(unix_ms / 1000, (unix_ms % 1000) as u32)
-}
-
-/// The civil date of a day number, after Howard Hinnant's `civil_from_days`.
-fn format(seconds: u64, millis: u32) -> String {
+    let (seconds, millis) = (unix_ms / 1_000, unix_ms % 1_000);
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let shifted = days + 719_468; // days since 0000-03-01
     let era = shifted / 146_097;
@@ -37,12 +33,12 @@ fn format(seconds: u64, millis: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::format;
+    use super::rfc3339;
 
     #[test]
     fn days_are_counted_as_the_calendar_does() {
-        assert_eq!(format(0, 0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(format(951_782_400, 7), "2000-02-29T00:00:00.007Z");
-        assert_eq!(format(1_798_761_599, 999), "2026-12-31T23:59:59.999Z");
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(951_782_400_007), "2000-02-29T00:00:00.007Z");
+        assert_eq!(rfc3339(1_798_761_599_999), "2026-12-31T23:59:59.999Z");
     }
 }

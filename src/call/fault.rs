@@ -226,6 +226,16 @@ impl Fault {
             .with_retry_after(Duration::from_secs(1))
     }
 
+    /// The machine-readable reason of `unavailable`.
+    pub fn reason(&self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Data {
+            reason: String,
+        }
+        let data: Data = serde_json::from_slice(self.data.as_ref()?).ok()?;
+        Some(data.reason)
+    }
+
     /// `overloaded` because this caller is over its own rate: HTTP 429 instead of 503.
     pub fn over_own_rate(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Fault {
         let mut fault = Fault::new(Kind::Overloaded, message).with_retry_after(retry_after);

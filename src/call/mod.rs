@@ -8,6 +8,7 @@ mod clock;
 mod deadline;
 mod duration;
 mod fault;
+pub mod parcel;
 mod payload;
 mod pending;
 mod random;
@@ -19,6 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::{Builder, Uuid};
 
@@ -77,7 +79,8 @@ impl fmt::Display for CallId {
 }
 
 /// The kind of transport over which a call came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Via {
     Ws,
@@ -172,6 +175,8 @@ pub struct Reply {
     pub payload: Payload,
     /// What a script did beside returning a result.
     pub script: Option<Box<ScriptReply>>,
+    /// Set if the call was only accepted: it is on disk and carried out later.
+    pub receipt: Option<CallId>,
 }
 
 impl Reply {
@@ -180,6 +185,16 @@ impl Reply {
         Reply {
             payload,
             script: None,
+            receipt: None,
+        }
+    }
+
+    /// What the caller of a one-way call gets once it is on disk.
+    pub fn receipt(id: CallId) -> Reply {
+        let receipt = serde_json::json!({ "call_id": id.to_string(), "state": "queued" });
+        Reply {
+            receipt: Some(id),
+            ..Reply::new(Payload::from_value(&receipt))
         }
     }
 }

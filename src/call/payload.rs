@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fault::{Fault, Kind};
@@ -22,7 +22,8 @@ pub struct Payload {
 }
 
 /// What the bytes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Form {
     /// JSON text that passed the scan.
     Json,
@@ -77,6 +78,11 @@ impl Payload {
             bytes: bytes.into(),
             form: Form::Binary,
         }
+    }
+
+    /// Bytes whose form was settled before, and kept with them.
+    pub fn kept(bytes: Bytes, form: Form) -> Payload {
+        Payload { bytes, form }
     }
 
     /// What a JSON protocol holds at the place of params: must pass the scan.

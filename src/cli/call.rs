@@ -28,6 +28,9 @@ pub struct CallArgs {
     /// How long the call may take
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::call::parse_duration)]
     timeout: Duration,
+    /// Idempotency key: a repeat with the same one gets the first outcome, and nothing runs twice
+    #[arg(long)]
+    key: Option<String>,
     /// Print results and faults as JSON on one line, also on a terminal
     #[arg(long)]
     json: bool,
@@ -60,6 +63,7 @@ impl CallArgs {
             method: self.method,
             params,
             timeout: self.timeout,
+            key: self.key,
         };
         match client::call(&self.via, token.as_ref(), &trust, &request).await {
             Ok(result) => match print_result(&result, self.json) {

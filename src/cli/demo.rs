@@ -117,8 +117,15 @@ A program of yours as a worker (leave it running), and a call to it:
   CALLWAY_TOKEN={token} {program} serve demo/worker/clock --exec 'date -u' --via ws://{at}/rpc
 
   CALLWAY_TOKEN={token} {program} call demo/worker/clock --via ws://{at}/rpc
+
+A token of your own, and all that there are:
+
+  {program} token create ada --call demo/greet --expires 1h --config {config}
+
+  {program} token list --config {config}
 "#,
             directory = self.directory.display(),
+            config = quoted(&self.config()),
         )
     }
 }

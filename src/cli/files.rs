@@ -1,11 +1,11 @@
 //! Which configuration the commands read, and how its errors are told.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::CONFIG;
-use crate::config::{self, Config, Environment, LoadError};
+use crate::config::{self, ADMIN_SOCKET, Config, Environment, LoadError};
 
 /// Where the configuration is looked for when nothing else is said.
 const DEFAULT: &str = "/etc/callway/callway.toml";
@@ -30,12 +30,27 @@ impl ConfigArgs {
 
     /// Reads the configuration.
     pub fn read(&self) -> Result<Config, LoadError> {
-        let files = match (&self.files[..], std::env::var_os("CALLWAY_CONFIG")) {
+        config::load(&self.files(), &environment())
+    }
+
+    /// Where the daemon of this configuration has its admin socket, if it has one. Where nothing is
+    /// configured, it is where it usually is.
+    pub fn admin_socket(&self) -> Result<Option<PathBuf>, LoadError> {
+        let files = self.files();
+        match config::admin_socket(&files, &environment()) {
+            Err(LoadError::Missing(path)) if path == Path::new(DEFAULT) => {
+                Ok(Some(ADMIN_SOCKET.into()))
+            }
+            other => other,
+        }
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        match (&self.files[..], std::env::var_os("CALLWAY_CONFIG")) {
             ([], None) => vec![PathBuf::from(DEFAULT)],
             ([], Some(file)) => vec![file.into()],
             (files, _) => files.to_vec(),
-        };
-        config::load(&files, &environment())
+        }
     }
 }
 

@@ -5,6 +5,8 @@ mod check;
 mod completions;
 mod config;
 mod credential;
+mod daemon;
+mod dead;
 mod demo;
 mod exec;
 mod files;
@@ -16,7 +18,9 @@ mod publish;
 mod routes;
 mod run;
 mod serve;
+mod spool;
 mod subscribe;
+mod table;
 mod token;
 
 use std::process::ExitCode;
@@ -61,8 +65,12 @@ enum Command {
     Subscribe(subscribe::SubscribeArgs),
     /// Answer a method with a local program
     Serve(serve::ServeArgs),
-    /// Make tokens
+    /// Make, show and revoke tokens
     Token(token::TokenArgs),
+    /// Show what waits on disk for a bus or to be carried out, hurry it, remove it
+    Spool(spool::SpoolArgs),
+    /// Show dead letters, try them again, remove them
+    Dead(dead::DeadArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Run scripts for the daemon that started this process
@@ -94,7 +102,9 @@ pub fn main() -> ExitCode {
         Command::Publish(args) => client(args.run()),
         Command::Subscribe(args) => client(args.run()),
         Command::Serve(args) => client(args.run()),
-        Command::Token(args) => args.run(),
+        Command::Token(args) => client(args.run()),
+        Command::Spool(args) => client(args.run()),
+        Command::Dead(args) => client(args.run()),
         Command::Completions(args) => args.run(&mut Cli::command()),
         Command::ScriptHost => crate::script::host_main(),
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use self::explain::Explained;
 use super::files::ConfigArgs;
+use super::table::table;
 use crate::config::{Config, Route, RouteTarget, mask_urls};
 
 /// What `callway routes` is given.
@@ -57,26 +58,16 @@ fn write_table(out: &mut impl Write, config: &Config, as_json: bool) -> io::Resu
     if config.routes.is_empty() {
         return writeln!(out, "there are no routes; a [[route]] row adds one");
     }
-    let head = ["METHOD", "TARGET", "WHERE", "DESCRIPTION"].map(str::to_owned);
-    let mut lines = vec![head];
-    lines.extend(config.routes.iter().map(|route| {
+    let rows = config.routes.iter().map(|route| {
         [
             route.pattern.to_string(),
             route.target.kind().to_owned(),
             place(&route.target),
             route.description.clone().unwrap_or_default(),
         ]
-    }));
-    let width = |column: usize| {
-        let widths = lines.iter().map(|line| line[column].chars().count());
-        widths.max().unwrap_or_default()
-    };
-    let (method, target, place) = (width(0), width(1), width(2));
-    for [a, b, c, d] in &lines {
-        let line = format!("{a:method$}  {b:target$}  {c:place$}  {d}");
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
+    });
+    let head = ["METHOD", "TARGET", "WHERE", "DESCRIPTION"];
+    write!(out, "{}", table(head, rows))
 }
 
 /// Where the calls of a route go, captures and all.

@@ -75,7 +75,10 @@ fn in_runtime<F: Future<Output = Result<App, StartError>>>(
             Err(error) => {
                 tracing::error!("{error}");
                 ExitCode::from(match error {
-                    StartError::Bind { .. } | StartError::Store(_) => UNAVAILABLE,
+                    StartError::Bind { .. }
+                    | StartError::Socket { .. }
+                    | StartError::Store(_)
+                    | StartError::Spool(_) => UNAVAILABLE,
                     StartError::Tls(_) => CONFIG,
                     StartError::HttpClient(_) => SOFTWARE,
                 })

@@ -1,13 +1,16 @@
-//! `callway token create`: a new token and its row for the configuration.
+//! `callway token`: makes, shows and revokes tokens.
+
+mod create;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::auth::{digest, new_secret};
-use crate::router::{Pattern, check_segment};
+use serde_json::Value;
 
+use self::create::CreateArgs;
+use super::daemon::{DaemonArgs, segment};
 use super::output::print;
-use super::{SOFTWARE, USAGE};
+use super::table::{plain, table, text, time};
 
 /// What `callway token` is given.
 #[derive(Clone, Debug, clap::Args)]
@@ -18,125 +21,117 @@ pub struct TokenArgs {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum TokenCommand {
-    /// Make a token: the token goes to standard error, once; its row, which holds only the hash, to
-    /// standard output
+    /// Make a token, which the running daemon knows at once, and print it: this once, it is kept
+    /// nowhere. With --row: print the token to standard error and its row, which holds only the
+    /// hash, to standard output
     Create(CreateArgs),
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct CreateArgs {
-    /// Who it proves; shown in logs and to responders
-    name: String,
-    /// A pattern of methods that it may call, such as pumps/{pump}/status; repeatable
-    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
-    call: Vec<String>,
-    /// A pattern of methods that it may answer as a worker; repeatable
-    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
-    serve: Vec<String>,
-    /// A pattern of channels that it may publish to; repeatable
-    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
-    publish: Vec<String>,
-    /// A pattern of channels that it may subscribe to; repeatable
-    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
-    subscribe: Vec<String>,
-    /// Let it use the administration interface
-    #[arg(long)]
-    admin: bool,
-    /// Print the [[token]] row to paste into the configuration; nothing is stored
-    #[arg(long)]
-    row: bool,
-    /// Print token and row as one JSON object
-    #[arg(long)]
-    json: bool,
+    /// Show every token and what it may do, but not itself
+    List {
+        #[command(flatten)]
+        daemon: DaemonArgs,
+    },
+    /// Show one token and what it may do, but not itself
+    Show {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        daemon: DaemonArgs,
+    },
+    /// Revoke a token that was made: whoever uses it is cut off at once
+    Revoke {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        daemon: DaemonArgs,
+    },
 }
 
 impl TokenArgs {
-    /// Makes the token.
-    pub fn run(self) -> ExitCode {
-        let TokenCommand::Create(args) = self.command;
-        if let Err(why) = check_segment(&args.name) {
-            eprintln!("callway: the token's name: {why}");
-            return ExitCode::from(USAGE);
-        }
-        if !args.row {
-            eprintln!(
-                "callway: this version stores no tokens; --row prints the row to paste into the \
-                 configuration"
-            );
-            return ExitCode::from(USAGE);
-        }
-        let token = match new_secret() {
-            Ok(token) => token,
-            Err(fault) => {
-                eprintln!("callway: {fault}");
-                return ExitCode::from(SOFTWARE);
-            }
+    /// Does it.
+    pub async fn run(self) -> ExitCode {
+        let done = match self.command {
+            TokenCommand::Create(args) => return args.run().await,
+            TokenCommand::List { daemon } => list(&daemon).await,
+            TokenCommand::Show { name, daemon } => show(&name, &daemon).await,
+            TokenCommand::Revoke { name, daemon } => revoke(&name, &daemon).await,
         };
-        let row = args.row(&digest(token.expose()).to_string());
-        if args.json {
-            let shown =
-                serde_json::json!({ "name": args.name, "token": token.expose(), "row": row });
-            print(format_args!("{shown}\n"), ExitCode::SUCCESS)
-        } else {
-            eprintln!("token, shown this once: {}", token.expose());
-            print(row, ExitCode::SUCCESS)
-        }
+        done.unwrap_or_else(|code| code)
     }
 }
 
-impl CreateArgs {
-    /// TOML; its strings are written as JSON's are, which TOML reads alike.
-    fn row(&self, sha256: &str) -> String {
-        let mut row = format!(
-            "[[token]]\nname = {}\nsha256 = \"{sha256}\"\n",
-            serde_json::json!(self.name)
-        );
-        for (verb, patterns) in [
-            ("call", &self.call),
-            ("serve", &self.serve),
-            ("publish", &self.publish),
-            ("subscribe", &self.subscribe),
-        ] {
-            if !patterns.is_empty() {
-                // Writing to a String cannot fail.
-                writeln!(row, "{verb} = {}", serde_json::json!(patterns)).unwrap_or_default();
-            }
+async fn list(daemon: &DaemonArgs) -> Result<ExitCode, ExitCode> {
+    let answer = daemon.ask("GET", "tokens", None).await?;
+    if daemon.json {
+        return Ok(print(format_args!("{answer}\n"), ExitCode::SUCCESS));
+    }
+    let tokens = answer["tokens"].as_array().map_or(&[][..], Vec::as_slice);
+    let rows = tokens.iter().map(|token| {
+        [
+            text(token, "name"),
+            text(token, "source"),
+            end(token),
+            grants(token).collect::<Vec<_>>().join(", "),
+        ]
+    });
+    let shown = table(["NAME", "FROM", "EXPIRES", "MAY"], rows);
+    Ok(print(shown, ExitCode::SUCCESS))
+}
+
+async fn show(name: &str, daemon: &DaemonArgs) -> Result<ExitCode, ExitCode> {
+    let path = format!("tokens/{}", segment(name));
+    let token = daemon.ask("GET", &path, None).await?;
+    if daemon.json {
+        return Ok(print(format_args!("{token}\n"), ExitCode::SUCCESS));
+    }
+    let mut shown = String::new();
+    let created = time(&token, "created");
+    for (label, value) in [
+        ("name", text(&token, "name")),
+        ("from", text(&token, "source")),
+        ("created", created),
+        ("expires", end(&token)),
+    ] {
+        if !value.is_empty() {
+            // Writing to a String cannot fail.
+            writeln!(shown, "{label:8} {}", plain(value)).unwrap_or_default();
         }
-        if self.admin {
-            row.push_str("admin = true\n");
-        }
-        row
+    }
+    for grant in grants(&token) {
+        writeln!(shown, "{:8} {grant}", "may").unwrap_or_default();
+    }
+    Ok(print(shown, ExitCode::SUCCESS))
+}
+
+async fn revoke(name: &str, daemon: &DaemonArgs) -> Result<ExitCode, ExitCode> {
+    let path = format!("tokens/{}", segment(name));
+    daemon.ask("DELETE", &path, None).await?;
+    let said = match daemon.json {
+        true => format!("{}\n", serde_json::json!({ "revoked": name })),
+        false => format!(
+            "{} is revoked; its sessions have ended\n",
+            plain(name.to_owned())
+        ),
+    };
+    Ok(print(said, ExitCode::SUCCESS))
+}
+
+/// When a token ends.
+fn end(token: &Value) -> String {
+    let expires = time(token, "expires");
+    match (expires.is_empty(), token["expired"] == true) {
+        (true, _) => "never".to_owned(),
+        (false, false) => expires,
+        (false, true) => format!("{expires} (expired)"),
     }
 }
 
-/// `{caller}` is a capture here like any other.
-fn pattern(text: &str) -> Result<String, String> {
-    Pattern::parse(text)
-        .map(|_| text.to_owned())
-        .map_err(|error| error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_is_toml_that_reads_back() {
-        let args = CreateArgs {
-            name: "quo\"te".into(),
-            call: vec!["a/{x}".into(), "log/{caller}".into()],
-            serve: Vec::new(),
-            publish: vec!["telemetry/{caller}".into()],
-            subscribe: Vec::new(),
-            admin: true,
-            row: true,
-            json: false,
-        };
-        let table: toml::Table = toml::from_str(&args.row("00ff")).unwrap();
-        let row = &table["token"][0];
-        assert_eq!(row["name"].as_str(), Some("quo\"te"));
-        assert_eq!(row["call"].as_array().unwrap().len(), 2);
-        assert_eq!(row["admin"].as_bool(), Some(true));
-        assert!(row.get("serve").is_none());
-    }
+/// What a token may do, one by one.
+fn grants(token: &Value) -> impl Iterator<Item = String> + '_ {
+    let verbs = ["call", "serve", "publish", "subscribe"].into_iter();
+    let grants = verbs.flat_map(move |verb| {
+        let patterns = token[verb].as_array().into_iter().flatten();
+        patterns.map(move |pattern| format!("{verb} {}", pattern.as_str().unwrap_or_default()))
+    });
+    let admin = token["admin"] == true;
+    grants.chain(admin.then(|| "use the administration".to_owned()))
 }

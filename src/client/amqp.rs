@@ -37,6 +37,9 @@ pub(super) async fn call(
         .method(&request.method)
         .expires_after_ms(timeout)
         .number("deadline", deadline.unix_ms());
+    if let Some(key) = &request.key {
+        message = message.text("idempotency-key", key);
+    }
     if let Some(token) = token {
         message = message.text("token", token.expose());
     }

@@ -35,6 +35,7 @@ pub async fn publish(
                     method: "callway.publish".into(),
                     params: Payload::json(params),
                     timeout: within,
+                    key: None,
                 };
                 ws::call(url, token, trust, &request).await
             }

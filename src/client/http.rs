@@ -25,7 +25,7 @@ pub(super) async fn call(
     trust: &Trust,
     request: &Request,
 ) -> Result<Payload, Fault> {
-    let post = client(trust)?
+    let mut post = client(trust)?
         .post(of_method(url, &request.method))
         .header(CONTENT_TYPE, request.params.content_type())
         .header(ACCEPT, "application/json")
@@ -35,6 +35,9 @@ pub(super) async fn call(
             format!("wait={}", request.timeout.as_millis().div_ceil(1000)),
         )
         .body(request.params.bytes().clone());
+    if let Some(key) = &request.key {
+        post = post.header("idempotency-key", key);
+    }
     let response = send(post, url, token).await?;
     let content_type = response
         .headers()

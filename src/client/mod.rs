@@ -1,7 +1,8 @@
-//! The caller's side: makes one call over any transport, and holds a worker's WebSocket session.
-//! Publishes and follows channels. Used by the commands `call`, `serve`, `publish`, `subscribe`.
+//! The caller's side: makes one call over any transport, holds a worker's WebSocket session,
+//! publishes and follows channels, asks a daemon of this machine. Used by the commands.
 
 mod address;
+mod admin;
 mod amqp;
 mod events;
 mod fault;
@@ -17,6 +18,7 @@ use crate::auth::Secret;
 use crate::call::{Fault, Kind, Payload};
 
 pub use self::address::{Address, AddressError};
+pub use self::admin::ask;
 pub use self::amqp::AmqpAddress;
 pub use self::events::{Following, Told, publish};
 pub use self::fault::from_jsonrpc;
@@ -38,6 +40,8 @@ pub struct Request {
     pub params: Payload,
     /// How long it may take, connecting included.
     pub timeout: Duration,
+    /// An idempotency key.
+    pub key: Option<String>,
 }
 
 /// Makes one call. Never waits much longer than its timeout.

@@ -86,6 +86,8 @@ fn bare(
     let seconds = request.timeout.as_millis().div_ceil(1000).max(1);
     let deadline = Deadline::after(request.timeout).unix_ms();
     let mut user = vec![("deadline".to_owned(), deadline.to_string())];
+    let key = request.key.as_ref();
+    user.extend(key.map(|key| ("idempotency-key".to_owned(), key.clone())));
     user.extend(token.map(|token| ("token".to_owned(), token.expose().to_owned())));
     Message {
         topic: format!("{}/{}", address.prefix, request.method),
@@ -114,6 +116,7 @@ fn envelope(
         "reply_to": reply_to.topic,
         "timeout": format!("{}ms", request.timeout.as_millis().max(1)),
         "token": token.map(Secret::expose),
+        "key": request.key,
     })
     .to_string();
     text.pop(); // the params follow as the text that they are

@@ -119,6 +119,8 @@ struct CallOut<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     params: Option<&'a RawValue>,
     timeout: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +153,7 @@ pub(super) async fn call(
         method: &request.method,
         params,
         timeout: format!("{}ms", left.as_millis().max(1)),
+        key: request.key.as_deref(),
     });
     let text = text.map_err(|error| Fault::new(Kind::Internal, error.to_string()))?;
     socket.send(text).await?;

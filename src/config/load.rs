@@ -49,6 +49,27 @@ pub fn parse(text: &str, directory: &Path) -> Result<Config, Errors> {
 
 /// Reads the files in their order, `conf.d/*.toml` beside each in name order, and the environment.
 pub fn load(files: &[PathBuf], environment: &Environment) -> Result<Config, LoadError> {
+    build(sources(files)?, environment).map_err(|errors| LoadError::Invalid(Box::new(errors)))
+}
+
+/// Where the daemon of this configuration has its admin socket. The rest is not looked at: it may
+/// need an environment, and files, that only the daemon has.
+pub fn admin_socket(
+    files: &[PathBuf],
+    environment: &Environment,
+) -> Result<Option<PathBuf>, LoadError> {
+    let mut sources = sources(files)?;
+    let mut problems = Problems::new();
+    let mut root = merge(&sources, &mut problems);
+    add_variables(&mut root, environment, &mut problems);
+    let socket = validate::admin_socket(&root, &mut sources, environment, &mut problems);
+    match problems.is_empty() {
+        true => Ok(socket),
+        false => Err(LoadError::Invalid(Box::new(Errors::new(problems, sources)))),
+    }
+}
+
+fn sources(files: &[PathBuf]) -> Result<Sources, LoadError> {
     let mut sources = Sources::new();
     let mut directories = Vec::new();
     for file in files {
@@ -62,7 +83,7 @@ pub fn load(files: &[PathBuf], environment: &Environment) -> Result<Config, Load
         }
         directories.push(directory);
     }
-    build(sources, environment).map_err(|errors| LoadError::Invalid(Box::new(errors)))
+    Ok(sources)
 }
 
 fn read(path: &Path) -> Result<Source, LoadError> {
@@ -108,23 +129,12 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, LoadError> {
 
 fn build(mut sources: Sources, environment: &Environment) -> Result<Config, Errors> {
     let mut problems = Problems::new();
-    let mut root = Node {
-        value: Value::Table(node::Table::new()),
-        origin: Origin::File(0, 0..0),
-    };
-    for (index, source) in sources.iter().enumerate() {
-        let layer = node::read(index, source, &mut problems);
-        refuse_second_buses(&root, &layer, &mut problems);
-        node::merge(&mut root, layer);
-    }
+    let mut root = merge(&sources, &mut problems);
     // A file that is no TOML leaves too much open to say more about the rest.
     let readable = problems.is_empty();
     let mut config = None;
     if readable {
-        let variables = environment.iter();
-        for (name, text) in variables.filter(|(name, _)| name.starts_with(PREFIX)) {
-            overlay(&mut root, name, text, &mut problems);
-        }
+        add_variables(&mut root, environment, &mut problems);
         shape::check(&root, ROOT, &mut problems);
         let mut more = Problems::new();
         config = validate::config(&root, &mut sources, environment, &mut more);
@@ -135,6 +145,28 @@ fn build(mut sources: Sources, environment: &Environment) -> Result<Config, Erro
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(Errors::new(problems, sources)),
+    }
+}
+
+/// Lays the files over each other.
+fn merge(sources: &Sources, problems: &mut Problems) -> Node {
+    let mut root = Node {
+        value: Value::Table(node::Table::new()),
+        origin: Origin::File(0, 0..0),
+    };
+    for (index, source) in sources.iter().enumerate() {
+        let layer = node::read(index, source, problems);
+        refuse_second_buses(&root, &layer, problems);
+        node::merge(&mut root, layer);
+    }
+    root
+}
+
+/// Lays the environment over them.
+fn add_variables(root: &mut Node, environment: &Environment, problems: &mut Problems) {
+    let variables = environment.iter();
+    for (name, text) in variables.filter(|(name, _)| name.starts_with(PREFIX)) {
+        overlay(root, name, text, problems);
     }
 }
 

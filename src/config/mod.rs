@@ -12,7 +12,7 @@ mod types;
 mod validate;
 mod values;
 
-pub use self::load::{Environment, LoadError, load, parse};
+pub use self::load::{Environment, LoadError, admin_socket, load, parse};
 pub(crate) use self::mask::mask_urls;
 pub use self::report::{Errors, Problem};
 pub use self::schema::schema;
@@ -22,6 +22,8 @@ pub use self::types::{
     LogFormat, MqttBus, MqttProtocol, Rate, Retry, Route, RouteTarget, Schema, ScriptrOptions,
     Scripts, Store, Tls, UrlRule,
 };
+
+pub use self::validate::ADMIN_SOCKET;
 
 #[cfg(test)]
 mod tests;

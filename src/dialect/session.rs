@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::call::{Fault, Outcome, Payload, Text};
+use crate::call::{CallId, Fault, Outcome, Payload, Text};
 use crate::channel::{Kept, Past, Placed, Position, Query, Subscribed};
+use crate::oneway::State;
 use crate::router::Pattern;
 use crate::target::{Ask, WorkerAnswer};
 
@@ -64,6 +65,8 @@ pub enum Effect {
     Unsubscribe(Ticket, Arc<str>),
     /// Look into the past of a channel.
     Look(Ticket, Query),
+    /// Look how far a one-way call has come.
+    Status(Ticket, CallId),
     /// Close the connection, after what was sent before.
     Close(CloseCode, &'static str),
     /// This client answers these methods from now on, and no others. None withdraws the offer.
@@ -81,7 +84,7 @@ pub enum Effect {
     Progress(u64, Box<RawValue>),
 }
 
-/// What came of something that was asked of a channel.
+/// What came of something that was asked of a channel, or of a one-way call.
 #[derive(Debug)]
 pub enum Told {
     /// An event may be believed to be safe.
@@ -92,6 +95,8 @@ pub enum Told {
     Unsubscribed(bool),
     /// A part of the past.
     Past(Past),
+    /// How far a one-way call has come.
+    Status(CallId, State),
 }
 
 /// A call as a client asks for it.
@@ -122,6 +127,7 @@ pub enum CloseCode {
     BadText = 1007,
     TooBig = 1009,
     InvalidToken = 4000,
+    Revoked = 4003,
     TooSlow = 4008,
     TooManyConnections = 4009,
 }

@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::dialect::Told;
 use crate::dialect::http::{
     Answer, Asked, Head, HttpDialect, Query, Request, Selection, Terms, Wanted, allow_origin,
-    is_preflight, preflight, problem, stream_head,
+    calls, is_preflight, preflight, problem, stream_head,
 };
 
 /// How long a publisher without a wish waits to hear that its event was delivered, not only kept.
@@ -99,6 +99,10 @@ impl Exchange<'_> {
             Asked::Call(request) => request,
             Asked::Channel(wanted) => {
                 return self.channel(caller, wanted, terms).await.map_err(refuse);
+            }
+            Asked::Status(id) => {
+                let state = self.context.oneway.state(id, caller.name()).await;
+                return Ok(calls::state(id, state.map_err(refuse)?).into());
             }
         };
         if self.dialect.needs_get_route(head) {
@@ -242,8 +246,10 @@ impl Exchange<'_> {
 
 /// As plain data. What is not text in a header field is shown with replacement characters.
 fn head_of(parts: &Parts, path: &str) -> Head {
+    let base = parts.uri.path().strip_suffix(path).unwrap_or("/");
     Head {
         verb: parts.method.as_str().to_owned(),
+        base: format!("{}/", base.trim_end_matches('/')),
         path: path.to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts

@@ -8,6 +8,7 @@ mod credentials;
 mod door;
 mod follow;
 mod http;
+mod inward;
 mod listener;
 mod mqtt_bus;
 mod stream;
@@ -17,4 +18,4 @@ mod ws;
 
 pub use self::admin::Admin;
 pub use self::listener::Listeners;
-pub use self::mqtt_bus::MqttCalls;
+pub use self::mqtt_bus::{MqttCalls, MqttEvents};

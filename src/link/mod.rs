@@ -1,8 +1,10 @@
-//! Supervised connections to brokers: a cloneable handle, a bounded queue, one task that owns the
-//! connection.
+//! Supervised connections to brokers: a cloneable handle, a bounded queue, one task for each
+//! connection that owns it.
 
 pub mod amqp;
 mod backoff;
+mod board;
+mod memory;
 pub mod mqtt;
 
 pub use self::backoff::Backoff;

@@ -38,6 +38,11 @@ struct ReasonLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DeathLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct EventLabels {
     via: &'static str,
     outcome: &'static str,
@@ -51,6 +56,11 @@ struct ViaLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct BusLabels {
     bus: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct QueueLabels {
+    queue: String,
 }
 
 /// Everything that is counted.
@@ -68,6 +78,12 @@ pub struct Metrics {
     link_up: Family<BusLabels, Gauge>,
     scripts_killed: Counter,
     store_damaged: Counter,
+    dead_letters: Gauge,
+    dead_lettered: Family<DeathLabels, Counter>,
+    spool_messages: Family<QueueLabels, Gauge>,
+    spool_bytes: Family<QueueLabels, Gauge>,
+    spool_damaged: Counter,
+    spool_failed: Counter,
 }
 
 impl Default for Metrics {
@@ -95,6 +111,12 @@ impl Metrics {
             link_up: Family::default(),
             scripts_killed: Counter::default(),
             store_damaged: Counter::default(),
+            dead_letters: Gauge::default(),
+            dead_lettered: Family::default(),
+            spool_messages: Family::default(),
+            spool_bytes: Family::default(),
+            spool_damaged: Counter::default(),
+            spool_failed: Counter::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("calls", "Calls by outcome", metrics.calls.clone());
@@ -152,6 +174,36 @@ impl Metrics {
             "store_damaged",
             "Databases that were set aside because they were damaged",
             metrics.store_damaged.clone(),
+        );
+        registry.register(
+            "dead_letters",
+            "Dead letters that are kept",
+            metrics.dead_letters.clone(),
+        );
+        registry.register(
+            "dead_lettered",
+            "Calls, events and messages that became dead letters, and why",
+            metrics.dead_lettered.clone(),
+        );
+        registry.register(
+            "spool_messages",
+            "Events and one-way calls that wait on disk",
+            metrics.spool_messages.clone(),
+        );
+        registry.register(
+            "spool_bytes",
+            "What they take on disk",
+            metrics.spool_bytes.clone(),
+        );
+        registry.register(
+            "spool_damaged",
+            "Damaged stretches of the spool, and files of it that are missing",
+            metrics.spool_damaged.clone(),
+        );
+        registry.register(
+            "spool_failed",
+            "Failures of the disk to keep what was to be spooled",
+            metrics.spool_failed.clone(),
         );
         metrics
     }
@@ -238,6 +290,39 @@ impl Metrics {
     /// A damaged database was set aside.
     pub fn store_damaged(&self) {
         self.store_damaged.inc();
+    }
+
+    /// How many dead letters there are.
+    pub fn set_dead_letters(&self, count: i64) {
+        self.dead_letters.set(count);
+    }
+
+    /// Something became a dead letter because of a fault of this kind.
+    pub fn dead_lettered(&self, reason: &'static str) {
+        self.dead_lettered
+            .get_or_create(&DeathLabels { reason })
+            .inc();
+    }
+
+    /// Sets how much waits in a queue of the spool; read from it when metrics are rendered.
+    pub fn set_spool(&self, queue: &str, messages: usize, bytes: u64) {
+        let labels = QueueLabels {
+            queue: queue.to_owned(),
+        };
+        self.spool_messages
+            .get_or_create(&labels)
+            .set(messages as i64);
+        self.spool_bytes.get_or_create(&labels).set(bytes as i64);
+    }
+
+    /// Stretches of the spool were damaged, or files of it were missing.
+    pub fn spool_damaged(&self, stretches: u64) {
+        self.spool_damaged.inc_by(stretches);
+    }
+
+    /// The disk failed to keep what was to be spooled.
+    pub fn spool_failed(&self) {
+        self.spool_failed.inc();
     }
 
     /// The text of `/metrics`.

@@ -12,6 +12,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::call::{Fault, Kind};
 use crate::config::{Rate, Route};
 
+/// The limit that was reached, and what whoever reached it is told.
+pub(super) type Refused = (&'static str, Fault);
+
 pub(super) struct Admission {
     rate: Option<Buckets>,
     places: Option<Places>,
@@ -40,15 +43,17 @@ impl Admission {
         }
     }
 
+    /// Whether this caller is within its rate.
+    pub(super) fn check_rate(&self, caller: &Arc<str>) -> Result<(), Refused> {
+        match &self.rate {
+            Some(buckets) => buckets.take(caller).map_err(|fault| ("rate", fault)),
+            None => Ok(()),
+        }
+    }
+
     /// Takes a place, waiting in the bounded queue if need be. The caller's deadline bounds the
     /// wait by dropping the future.
-    pub(super) async fn enter(
-        &self,
-        caller: &Arc<str>,
-    ) -> Result<Option<SemaphorePermit<'_>>, (&'static str, Fault)> {
-        if let Some(buckets) = &self.rate {
-            buckets.take(caller).map_err(|fault| ("rate", fault))?;
-        }
+    pub(super) async fn take_place(&self) -> Result<Option<SemaphorePermit<'_>>, Refused> {
         match &self.places {
             Some(places) => places.take().await.map(Some),
             None => Ok(None),
@@ -76,7 +81,7 @@ impl Buckets {
 }
 
 impl Places {
-    async fn take(&self) -> Result<SemaphorePermit<'_>, (&'static str, Fault)> {
+    async fn take(&self) -> Result<SemaphorePermit<'_>, Refused> {
         if let Ok(permit) = self.free.try_acquire() {
             return Ok(permit);
         }

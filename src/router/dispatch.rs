@@ -1,25 +1,24 @@
 //! The one way from a call to its outcome: name, grant, route, limits, params, target.
 
-use std::panic::AssertUnwindSafe;
+mod record;
+mod work;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
+use self::record::Record;
 use super::name;
-use super::pattern::Captures;
 use super::table::{Row, Table};
-use crate::auth::Verb;
-use crate::call::{Call, CallId, Deadline, Defect, Fault, Form, Kind, Outcome, Payload, Via};
-use crate::config::{Limits, Retry};
-use crate::link::Backoff;
+use crate::auth::{Verb, token_ended};
+use crate::call::{Call, Deadline, Defect, Fault, Kind, Outcome};
+use crate::config::Limits;
 use crate::observe::Metrics;
-
-/// Characters of a schema's refusal that are shown.
-const LONGEST_REFUSAL: usize = 300;
+use crate::once::Once;
+use crate::oneway::OneWay;
 
 /// Takes calls to their targets. Everything that can call goes through here, so permission,
 /// limits, deadlines and what is observed exist once.
@@ -30,11 +29,30 @@ pub struct Dispatcher {
     in_flight: AtomicUsize,
     draining: AtomicBool,
     cut_off: CancellationToken,
+    once: Once,
+    oneway: Arc<OneWay>,
+}
+
+/// What is wanted of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    /// Its outcome; a receipt, where its route is one-way.
+    Outcome,
+    /// A receipt, whatever its route says.
+    Receipt,
+    /// That it is carried out now, after a receipt was given.
+    Work,
 }
 
 impl Dispatcher {
     /// Over a routing table.
-    pub fn new(table: Table, limits: Limits, metrics: Arc<Metrics>) -> Dispatcher {
+    pub fn new(
+        table: Table,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+        once: Once,
+        oneway: Arc<OneWay>,
+    ) -> Dispatcher {
         Dispatcher {
             table: ArcSwap::from_pointee(table),
             limits,
@@ -42,6 +60,8 @@ impl Dispatcher {
             in_flight: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             cut_off: CancellationToken::new(),
+            once,
+            oneway,
         }
     }
 
@@ -90,25 +110,52 @@ impl Dispatcher {
         self.table.load().find(name).map(|row| row.route.get)
     }
 
-    /// Takes one call to its outcome. Dropping the future cancels the call.
-    pub async fn call(&self, mut call: Call) -> Outcome {
+    /// Takes one call to its outcome. Dropping the future cancels the call, unless it has an
+    /// idempotency key: then it goes on for whoever comes back for its outcome.
+    pub async fn call(self: &Arc<Self>, call: Call) -> Outcome {
+        self.take(call, Want::Outcome).await
+    }
+
+    /// Accepts a call whose caller waits for no outcome: it is on disk when this comes back with a
+    /// receipt, and is carried out later.
+    pub async fn accept(self: &Arc<Self>, call: Call) -> Outcome {
+        self.take(call, Want::Receipt).await
+    }
+
+    /// Carries out a call that was accepted.
+    pub async fn carry_out(self: &Arc<Self>, call: Call) -> Outcome {
+        self.take(call, Want::Work).await
+    }
+
+    async fn take(self: &Arc<Self>, mut call: Call, want: Want) -> Outcome {
         let id = call.id;
         let mut record = Record::start(self, &call);
-        let outcome = self
-            .admit(&mut call, &mut record.target)
-            .await
-            .map_err(|mut fault| {
+        let outcome = self.admit(&mut call, &mut record.target, want).await;
+        let outcome = outcome.map_err(|mut fault| {
+            // The fault of a repeat names the call that it was the outcome of.
+            let of_another = call.key.is_some() && fault.call_id.is_some();
+            if !of_another {
                 fault.call_id = Some(id);
-                fault
-            });
+            }
+            fault
+        });
         record.outcome = match &outcome {
+            Ok(reply) if reply.receipt.is_some() => "accepted",
             Ok(_) => "ok",
             Err(fault) => fault.kind.as_str(),
         };
         outcome
     }
 
-    async fn admit(&self, call: &mut Call, target: &mut &'static str) -> Outcome {
+    async fn admit(
+        self: &Arc<Self>,
+        call: &mut Call,
+        target: &mut &'static str,
+        want: Want,
+    ) -> Outcome {
+        if call.caller.has_ended() {
+            return Err(token_ended());
+        }
         name::check(&call.method)?;
         if !call.caller.may(Verb::Call, &call.method) {
             return Err(forbidden(&call.method));
@@ -126,15 +173,51 @@ impl Dispatcher {
             call.deadline = call.deadline.min(Deadline::after(timeout));
         }
         call.deadline = call.deadline.min(Deadline::after(self.limits.max_timeout));
-        let deadline = call.deadline;
-        if deadline.passed() {
+        if call.deadline.passed() {
             return Err(timed_out());
         }
-        let run = tokio::time::timeout_at(deadline.instant(), self.enter_and_run(call, row));
+        match call.key.take() {
+            None => self.until_deadline(call, row, want).await,
+            Some(key) => {
+                let outcome = self.with_key(call, &key, row, want).await;
+                call.key = Some(key);
+                outcome
+            }
+        }
+    }
+
+    /// Carries out a call with an idempotency key, or gets the outcome of the one that was.
+    async fn with_key(
+        self: &Arc<Self>,
+        call: &Call,
+        key: &Arc<str>,
+        row: &Arc<Row>,
+        want: Want,
+    ) -> Outcome {
+        let work = || {
+            let (this, row, mut call) = (self.clone(), row.clone(), call.clone());
+            async move {
+                let outcome = this.until_deadline(&mut call, &row, want).await;
+                outcome.map_err(|mut fault| {
+                    fault.call_id = Some(call.id);
+                    fault
+                })
+            }
+        };
+        let outcome =
+            tokio::time::timeout_at(call.deadline.instant(), self.once.run(call, key, work));
+        outcome.await.unwrap_or_else(|_elapsed| Err(timed_out()))
+    }
+
+    async fn until_deadline(&self, call: &mut Call, row: &Row, want: Want) -> Outcome {
+        let deadline = call.deadline;
+        let caller_ended = call.caller.ended();
+        let run = tokio::time::timeout_at(deadline.instant(), self.enter_and_run(call, row, want));
         tokio::select! {
             biased;
             outcome = run => outcome.unwrap_or_else(|_elapsed| Err(timed_out())),
             () = self.cut_off.cancelled() => Err(shutting_down("callway ended before there was a reply")),
+            () = caller_ended => Err(token_ended()),
         }
     }
 
@@ -171,12 +254,27 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn enter_and_run(&self, call: &mut Call, row: &Row) -> Outcome {
-        let place = row.admission.enter(&call.caller.token().name).await;
-        let _place = place.map_err(|(limit, fault)| {
-            self.metrics.limit_reached(limit);
-            fault
-        })?;
+    async fn enter_and_run(&self, call: &mut Call, row: &Row, want: Want) -> Outcome {
+        let accepts = match want {
+            Want::Outcome => row.route.one_way,
+            Want::Receipt => true,
+            Want::Work => false,
+        };
+        // A one-way call counts against the rate when it is accepted, and takes a place when it is
+        // carried out.
+        if want != Want::Work {
+            let caller = &call.caller.token().name;
+            row.admission
+                .check_rate(caller)
+                .map_err(|refused| self.limited(refused))?;
+        }
+        let place = match accepts {
+            true => None,
+            false => {
+                let place = row.admission.take_place().await;
+                place.map_err(|refused| self.limited(refused))?
+            }
+        };
         call.params
             .settle(self.limits.json_depth)
             .inspect_err(|defect| {
@@ -184,79 +282,20 @@ impl Dispatcher {
                     self.metrics.limit_reached("json_depth");
                 }
             })?;
-        check_schema(
-            row.route.schema.params.as_deref(),
-            &call.params,
-            Kind::InvalidParams,
-        )?;
-        let captures = row.route.pattern.captures(&call.method);
-        let reply = match row.route.retry {
-            None => guarded(call, row, &captures).await?,
-            Some(retry) => with_retry(retry, call, row, &captures).await?,
+        let schema = row.route.schema.params.as_deref();
+        work::check_schema(schema, &call.params, Kind::InvalidParams)?;
+        let outcome = match accepts {
+            true => self.oneway.accept(call).await,
+            false => work::carry_out(call, row).await,
         };
-        check_schema(
-            row.route.schema.result.as_deref(),
-            &reply.payload,
-            Kind::TargetError,
-        )?;
-        Ok(reply)
+        drop(place);
+        outcome
     }
-}
 
-/// A panic in a target is a defect of callway: the call fails, nobody else notices.
-async fn guarded(call: &Call, row: &Row, captures: &Captures) -> Outcome {
-    match AssertUnwindSafe(row.target.call(call, captures))
-        .catch_unwind()
-        .await
-    {
-        Ok(outcome) => outcome,
-        Err(_panic) => {
-            tracing::error!(call_id = %call.id, method = %call.method, "a target panicked");
-            Err(Fault::new(
-                Kind::Internal,
-                "a defect of callway; its log has this call's id",
-            ))
-        }
+    fn limited(&self, (limit, fault): (&'static str, Fault)) -> Fault {
+        self.metrics.limit_reached(limit);
+        fault
     }
-}
-
-/// Only what was surely not handed over is tried again, and only within the deadline.
-async fn with_retry(retry: Retry, call: &Call, row: &Row, captures: &Captures) -> Outcome {
-    let mut backoff = Backoff::new(retry.backoff, call.deadline.remaining());
-    for _ in 1..retry.attempts {
-        match guarded(call, row, captures).await {
-            Err(fault) if fault.may_retry() => tokio::time::sleep(backoff.next()).await,
-            outcome => return outcome,
-        }
-    }
-    guarded(call, row, captures).await
-}
-
-fn check_schema(
-    schema: Option<&jsonschema::Validator>,
-    payload: &Payload,
-    kind: Kind,
-) -> Result<(), Fault> {
-    let Some(schema) = schema else { return Ok(()) };
-    let value = match payload.form() {
-        Form::Json => payload.to_value(),
-        _ => serde_json::Value::String(String::from_utf8_lossy(payload.bytes()).into_owned()),
-    };
-    schema.validate(&value).map_err(|error| {
-        let path = error.instance_path().to_string();
-        // The value itself is left out: it may be long, and a result is not for everyone.
-        let why = shortened(error.masked().to_string());
-        Fault::new(kind, why).with_data(&serde_json::json!({ "path": path }))
-    })
-}
-
-/// A message that stays one: what a schema refuses may be a member with any name.
-fn shortened(mut message: String) -> String {
-    if let Some((end, _)) = message.char_indices().nth(LONGEST_REFUSAL) {
-        message.truncate(end);
-        message.push('…');
-    }
-    message
 }
 
 fn forbidden(method: &str) -> Fault {
@@ -275,50 +314,6 @@ fn timed_out() -> Fault {
         Kind::Timeout,
         "the deadline passed before there was a reply",
     )
-}
-
-/// Counts a call from its start to its end, also when its future is dropped in between.
-struct Record<'a> {
-    dispatcher: &'a Dispatcher,
-    id: CallId,
-    via: Via,
-    target: &'static str,
-    outcome: &'static str,
-    started: Instant,
-}
-
-impl<'a> Record<'a> {
-    fn start(dispatcher: &'a Dispatcher, call: &Call) -> Record<'a> {
-        dispatcher.in_flight.fetch_add(1, Ordering::Relaxed);
-        Record {
-            dispatcher,
-            id: call.id,
-            via: call.via,
-            target: "none",
-            // What stands here if the future is dropped.
-            outcome: Kind::Cancelled.as_str(),
-            started: Instant::now(),
-        }
-    }
-}
-
-impl Drop for Record<'_> {
-    fn drop(&mut self) {
-        let Record {
-            dispatcher,
-            id,
-            via,
-            target,
-            outcome,
-            started,
-        } = self;
-        dispatcher.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let took = started.elapsed();
-        dispatcher
-            .metrics
-            .call_done(via.as_str(), target, outcome, took);
-        tracing::debug!(call_id = %id, via = via.as_str(), target, outcome, ?took, "call over");
-    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub struct Row {
 /// All rows. The configuration has refused equal patterns before.
 #[derive(Default)]
 pub struct Table {
-    rows: Trie<Row>,
+    rows: Trie<Arc<Row>>,
 }
 
 impl Table {
@@ -27,16 +27,16 @@ impl Table {
         let admission = Admission::new(&route);
         self.rows.insert(
             &route.pattern.clone(),
-            Row {
+            Arc::new(Row {
                 route,
                 target,
                 admission,
-            },
+            }),
         );
     }
 
     /// The row that takes this name.
-    pub fn find(&self, name: &str) -> Option<&Row> {
+    pub fn find(&self, name: &str) -> Option<&Arc<Row>> {
         self.rows.find(name)
     }
 

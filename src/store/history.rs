@@ -219,7 +219,7 @@ impl Tally {
     ) -> rusqlite::Result<()> {
         let horizon = |bounds: History| {
             let age = i64::try_from(bounds.age.as_millis()).unwrap_or(i64::MAX);
-            unix_ms().saturating_sub(age)
+            (unix_ms() as i64).saturating_sub(age)
         };
         let mut oldest = db.prepare_cached(
             "SELECT seq, time, length(payload) FROM event WHERE channel = ? ORDER BY seq LIMIT 1",

@@ -2,21 +2,27 @@
 //! groups, one reader. Only this folder knows SQL; each file in it is one kind of thing that is
 //! kept.
 
+mod dead;
 mod history;
+mod keys;
+mod memo;
 mod schema;
+mod tokens;
 mod worker;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
+pub use self::dead::{Buried, Letter, LetterKind};
 pub use self::history::{Page, Record, Which};
+pub use self::keys::{Begun, KeyName};
 use self::worker::Worker;
-use crate::call::{Fault, Kind};
+use crate::call::{Fault, Kind, unix_ms};
 use crate::observe::Metrics;
 
 /// How long another process may hold the database before this one gives up.
@@ -75,6 +81,7 @@ impl Store {
             }
             Err(error) => return Err(failed(error.to_string())),
         };
+        dead::count(&writing, metrics).map_err(|error| failed(error.to_string()))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reading = Connection::open_with_flags(path, flags);
         let reading = reading.map_err(|error| failed(error.to_string()))?;
@@ -108,9 +115,26 @@ impl Store {
         &self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
+        self.write_then(change, |_| {}).await
+    }
+
+    /// The same, and `then` learns of it too: in the order of all changes, once it is on disk, and
+    /// also if whoever asked has gone away meanwhile. So what is kept in memory beside the
+    /// database stays the same as it. It runs on the writer's thread and must not block.
+    pub async fn write_then<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, Fault> {
         let (told, hears) = oneshot::channel();
-        // Nobody there: whoever asked has gone away meanwhile.
-        self.submit(change, |outcome| told.send(outcome).unwrap_or_default())?;
+        let tell = move |outcome: Result<T, Fault>| {
+            if let Ok(value) = &outcome {
+                then(value);
+            }
+            // Nobody there: whoever asked has gone away meanwhile.
+            told.send(outcome).unwrap_or_default();
+        };
+        self.submit(change, tell)?;
         hears.await.unwrap_or_else(|_| Err(ended()))
     }
 
@@ -125,6 +149,10 @@ impl Store {
         let answer = |outcome| told.send(outcome).unwrap_or_default();
         self.0.submit(&self.0.reader, look, answer)?;
         hears.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
     }
 }
 
@@ -173,14 +201,6 @@ fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
         std::fs::rename(name(beside), name(&format!("{aside}{beside}"))).unwrap_or_default();
     }
     Ok(name(&aside))
-}
-
-/// Now, in milliseconds since 1970.
-pub fn unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
 }
 
 /// What becomes of a job whose statement, or whose commit, failed.

@@ -120,12 +120,48 @@ fn wrong_use_ends_with_64() {
     for arguments in [
         &["frobnicate"][..],
         &[],
-        &["token", "create", "ada"],
+        &["token", "create", "ada", "--row", "--expires", "90d"],
+        &["dead", "retry"],
         &["token", "create", "a/b", "--row"],
         &["token", "create", "ada", "--row", "--call", "a//b"],
     ] {
         assert_eq!(callway(arguments).status.code(), Some(64), "{arguments:?}");
     }
+}
+
+#[test]
+fn without_a_daemon_commands_end_with_69() {
+    let (directory, file) = configuration("[admin]\nsocket = \"admin.sock\"\n");
+    for arguments in [
+        &["token", "create", "ada"][..],
+        &["token", "list"],
+        &["spool", "list"],
+        &["spool", "purge"],
+        &["dead", "list"],
+        &["dead", "retry", "7"],
+    ] {
+        let output = callway(&[arguments, &["--config", &file]].concat());
+        assert_eq!(output.status.code(), Some(69), "{arguments:?}");
+        let error = text(&output.stderr);
+        let socket = directory.path().join("admin.sock");
+        assert!(error.contains(&socket.display().to_string()), "{error}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+    let (_directory, none) = configuration("[admin]\nsocket = \"\"\n");
+    let output = callway(&["token", "list", "--config", &none]);
+    assert_eq!(output.status.code(), Some(69));
+    let missing = callway(&["token", "list", "--config", "/nowhere/callway.toml"]);
+    assert_eq!(missing.status.code(), Some(78));
+}
+
+#[test]
+fn the_socket_is_found_where_only_the_daemon_has_all_that_it_needs() {
+    let (_directory, file) = configuration(
+        "[admin]\nsocket = \"admin.sock\"\n[bus.field]\nurl = \"mqtt://127.0.0.1\"\n\
+         password_file = \"${CREDENTIALS_DIRECTORY}/field\"\n",
+    );
+    let output = callway(&["token", "list", "--config", &file]);
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ async fn everything_that_it_prints_works() {
     let demo = Demo::start().await;
     commands_work(&demo).await;
     a_worker_works(&demo).await;
+    tokens_can_be_made(&demo).await;
     a_browser_can_follow(&demo).await;
     demo.end().await;
 }
@@ -62,6 +63,16 @@ async fn a_worker_works(demo: &Demo) {
     assert!(paste(call).await.contains("UTC"));
 }
 
+async fn tokens_can_be_made(demo: &Demo) {
+    let made = paste(&demo.lines_with(" token create ")[0]).await;
+    assert!(made.starts_with("cw_"), "{made}");
+    let listed = paste(&demo.lines_with(" token list ")[0]).await;
+    assert!(
+        listed.contains("ada") && listed.contains("call demo/greet"),
+        "{listed}"
+    );
+}
+
 async fn a_browser_can_follow(demo: &Demo) {
     let address = demo.lines_with("open http://")[0].clone();
     let address = address.rsplit_once("open ").unwrap().1.to_owned();
@@ -96,7 +107,7 @@ impl Demo {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut printed = Vec::new();
-        let last = "demo/worker/clock --via";
+        let last = " token list ";
         while !printed
             .last()
             .is_some_and(|line: &String| line.contains(last))

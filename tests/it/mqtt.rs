@@ -3,7 +3,10 @@
 
 mod calls;
 mod devices;
+mod inside;
 mod outages;
+mod receiving;
+mod wire;
 
 use crate::support::{Daemon, Mosquitto, Setup};
 

@@ -52,7 +52,8 @@ async fn no_credential_shows_anywhere() {
     // What clients get to see; the test itself sees to it that nothing in here is a credential.
     let mut shown = String::new();
 
-    for token in [&good, &bad] {
+    let made = daemon.token("made", &["--call", "{path...}"]).await;
+    for token in [&good, &bad, &made] {
         for url in [
             daemon.ws_url(&format!("/rpc?token={token}")),
             daemon.ws_url(&format!("/rpc?auth_token={token}")),
@@ -63,7 +64,7 @@ async fn no_credential_shows_anywhere() {
                 socket
                     .send(r#"{"method":"echo","params":{},"id":1,"jsonrpc":"2.0"}"#)
                     .await;
-                if token == &good {
+                if token != &bad {
                     shown.push_str(&socket.next().await.to_string());
                 }
             }
@@ -151,14 +152,34 @@ async fn no_credential_shows_anywhere() {
     assert!(daemon.log().len() > 1000, "the log is on");
     shown.push_str(&daemon.admin().get("/metrics").await.text());
     assert_eq!(daemon.stop().await, 0);
+    let kept = all_files(&daemon.directory.path().join("state"));
+    assert!(kept.contains(&callway::auth::digest(&made).to_string()));
 
-    for encoded in [CANARY.to_owned(), base64(&good), base64(&bad), hex(CANARY)] {
-        for (place, text) in [("the log", &daemon.log()), ("what clients see", &shown)] {
+    let encoded = [base64(&good), base64(&bad), base64(&made), hex(CANARY)];
+    for encoded in encoded.into_iter().chain([CANARY.to_owned(), made]) {
+        let places = [
+            ("the log", &daemon.log()),
+            ("what clients see", &shown),
+            ("the state directory", &kept),
+        ];
+        for (place, text) in places {
             let at = text.find(&encoded);
             let around = at.map(|at| &text[at.saturating_sub(200)..(at + 50).min(text.len())]);
             assert_eq!(around, None, "{place} holds a credential");
         }
     }
+}
+
+/// All that is kept there, as far as it is text.
+fn all_files(directory: &std::path::Path) -> String {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .map(|path| match path.is_dir() {
+            true => all_files(&path),
+            false => String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned(),
+        })
+        .collect()
 }
 
 fn base64(text: &str) -> String {

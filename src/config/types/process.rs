@@ -31,6 +31,13 @@ pub struct Store {
     pub database: PathBuf,
 }
 
+impl Store {
+    /// The directory of events and one-way calls that wait.
+    pub fn spool(&self) -> PathBuf {
+        self.database.with_file_name("spool")
+    }
+}
+
 /// `[cluster]`.
 #[derive(Clone, Debug)]
 pub struct Cluster {

@@ -1,6 +1,7 @@
 //! From what was read to what is run with. Nothing here has side effects; every problem is
 //! collected, so that all of them can be mended at once.
 
+mod admin;
 mod bus;
 mod channel;
 mod cycle;
@@ -13,23 +14,18 @@ mod store;
 mod token;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+pub use self::admin::{ADMIN_SOCKET, admin_socket};
 use super::load::Environment;
 use super::node::{Node, Origin, Sources};
 use super::report::{Problem, Problems};
-use super::{
-    Admin, AdminSocket, Cluster, Config, Log, LogFormat, Route, Scripts, UrlRule, secret, values,
-};
+use super::{Cluster, Config, Log, LogFormat, Route, Scripts, UrlRule, secret, values};
 use crate::router::{Pattern, Segment, Template};
-
-/// Where commands look for the daemon unless told otherwise.
-pub const ADMIN_SOCKET: &str = "/run/callway/admin.sock";
 
 /// What every check needs: the texts, the environment, and where to put problems.
 struct Reading<'a> {
@@ -72,7 +68,7 @@ pub fn config(
     channel::refuse_taken_topics(&mut reading, &channels, &buses);
     cycle::check(&mut reading, &buses, &routes, &channels);
     script::check(&mut reading, &scripts, &routes);
-    let admin = admin(&mut reading);
+    let admin = admin::admin(&mut reading);
     listen::refuse_taken_addresses(&mut reading, &admin);
     Some(Config {
         listeners,
@@ -194,51 +190,6 @@ fn size(node: &Node, key: &str) -> Option<usize> {
 /// The count under a key.
 fn count(node: &Node, key: &str) -> Option<usize> {
     values::integer(node.get(key)?).and_then(|number| usize::try_from(number).ok())
-}
-
-fn admin(reading: &mut Reading<'_>) -> Admin {
-    Admin {
-        address: admin_address(reading),
-        socket: admin_socket(reading),
-    }
-}
-
-fn admin_address(reading: &mut Reading<'_>) -> Option<SocketAddr> {
-    let root = reading.root;
-    let node = root.get("admin").and_then(|admin| admin.get("address"));
-    let Some(node) = node else {
-        return Some(([127, 0, 0, 1], 9464).into());
-    };
-    let address = match node.text().unwrap_or_default() {
-        "" => None,
-        text => reading.keep(node, listen::address(text)),
-    };
-    if address.is_some_and(|address| !address.ip().is_loopback()) {
-        reading.problem(
-            node,
-            "health and metrics need no token, so they stay on a loopback address",
-        );
-    }
-    address
-}
-
-fn admin_socket(reading: &mut Reading<'_>) -> Option<AdminSocket> {
-    let root = reading.root;
-    let node = root.get("admin").and_then(|admin| admin.get("socket"));
-    let Some(node) = node else {
-        return Some(AdminSocket {
-            path: ADMIN_SOCKET.into(),
-            required: false,
-        });
-    };
-    if node.text() == Some("") {
-        return None;
-    }
-    let path = reading.path(node)?;
-    Some(AdminSocket {
-        path,
-        required: true,
-    })
 }
 
 fn cluster(reading: &mut Reading<'_>) -> Option<Cluster> {

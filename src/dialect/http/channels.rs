@@ -92,7 +92,7 @@ pub(super) fn told(told: &Told) -> Answer {
             Answer::new(200, "application/json", past.to_json()).with("cache-control", "no-store")
         }
         // Nothing that a request asks for.
-        Told::Subscribed(_) | Told::Unsubscribed(_) => Answer::empty(204),
+        Told::Subscribed(_) | Told::Unsubscribed(_) | Told::Status(..) => Answer::empty(204),
     }
 }
 
@@ -135,6 +135,7 @@ mod tests {
         let headers = headers.iter();
         Head {
             verb: verb.into(),
+            base: "/".into(),
             path: path.into(),
             query: query.into(),
             headers: headers

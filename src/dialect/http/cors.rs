@@ -57,6 +57,7 @@ mod tests {
     fn asked(origin: &str, allowed: Option<&[String]>) -> Option<String> {
         let head = Head {
             verb: "OPTIONS".into(),
+            base: "/".into(),
             headers: vec![
                 ("origin".into(), origin.into()),
                 ("access-control-request-method".into(), "POST".into()),

@@ -35,6 +35,8 @@ const HOP_BY_HOP: [&str; 9] = [
 pub struct Head {
     /// `GET`, `POST`, ….
     pub verb: String,
+    /// The path of the endpoint, with a slash at its end.
+    pub base: String,
     /// The path below the endpoint as it came: percent-encoded, without a leading slash.
     pub path: String,
     /// The query as it came, without `?`.
@@ -86,6 +88,8 @@ pub enum Asked {
     Call(Request),
     /// Something of a channel.
     Channel(Wanted),
+    /// How far a one-way call has come.
+    Status(CallId),
 }
 
 /// A call as a request asks for it.
@@ -220,6 +224,7 @@ mod tests {
     fn scripts_see_no_credentials() {
         let head = Head {
             verb: "GET".into(),
+            base: "/".into(),
             path: "m".into(),
             query: "a=1&token=secret&b=2".into(),
             headers: vec![

@@ -4,6 +4,7 @@
 //! `http` itself. Standards: RFC 9110 (HTTP), RFC 9457 (problem details), RFC 7240 (`Prefer`),
 //! the Fetch standard (CORS), W3C Trace Context.
 
+pub mod calls;
 mod channels;
 mod cors;
 mod message;

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::channels;
 use super::message::{Answer, Asked, Head, HttpDialect, Request};
 use super::path::method_name;
 use super::query::Query;
-use crate::call::{CallId, Fault, Kind, Outcome, Payload};
+use super::{calls, channels};
+use crate::call::{CallId, Fault, Kind, Outcome, Payload, Reply};
 
 /// `POST /<method>`, and `GET /<method>?…` where the route allows it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,6 +49,9 @@ impl HttpDialect for Plain {
         if let Some(wanted) = channels::read(head, body.clone())? {
             return Ok(Asked::Channel(wanted));
         }
+        if let Some(id) = calls::read(head)? {
+            return Ok(Asked::Status(id));
+        }
         let method = method_name(&head.path)?;
         let (params, raw_body) = if head.is_get() {
             (
@@ -68,6 +71,11 @@ impl HttpDialect for Plain {
 
     fn answer(&self, head: &Head, _id: CallId, outcome: Outcome) -> Answer {
         let answer = match outcome {
+            Ok(
+                reply @ Reply {
+                    receipt: Some(id), ..
+                },
+            ) => calls::receipt(head, id, &reply),
             Ok(reply) => match reply.script.and_then(|script| script.response) {
                 Some(response) => Answer::of_script(&response),
                 None => Answer::new(
@@ -112,12 +120,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::call::{Reply, ScriptReply, ScriptResponse};
+    use crate::call::{ScriptReply, ScriptResponse};
 
     fn head(verb: &str, target: &str) -> Head {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         Head {
             verb: verb.into(),
+            base: "/".into(),
             path: path.into(),
             query: query.into(),
             headers: vec![("content-type".into(), "application/json".into())],

@@ -1,4 +1,5 @@
-//! The methods about channels: `callway.publish`, `subscribe`, `unsubscribe`, `history`.
+//! The methods that are answered later: about channels (`callway.publish`, `subscribe`,
+//! `unsubscribe`, `history`), and `callway.status` of a one-way call.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -9,11 +10,11 @@ use super::builtin::{parse, refused};
 use super::conversation::Conversation;
 use super::read::scanned;
 use crate::auth::Verb;
-use crate::call::{Fault, Payload};
+use crate::call::{CallId, Fault, Payload};
 use crate::channel::{Position, Query, permit};
 use crate::dialect::{Effect, Ticket, Told};
 
-/// What `callway.<name>` wants done, if it is about channels.
+/// What `callway.<name>` wants done, if it is one of these.
 pub(super) fn ask(
     conversation: &Conversation,
     ticket: Ticket,
@@ -25,6 +26,7 @@ pub(super) fn ask(
         "subscribe" => subscribe(conversation, ticket, params),
         "unsubscribe" => unsubscribe(ticket, params),
         "history" => history(conversation, ticket, params),
+        "status" => status(ticket, params),
         _ => return None,
     })
 }
@@ -39,6 +41,7 @@ pub(super) fn result(told: &Told) -> Payload {
             "recovered": subscribed.recovered,
         }),
         Told::Unsubscribed(was) => json!({ "unsubscribed": was }),
+        Told::Status(id, state) => json!({ "call_id": id.to_string(), "state": state.as_str() }),
     };
     Payload::from_value(&value)
 }
@@ -113,6 +116,17 @@ fn history(
         since: position(since)?,
     };
     Ok(Effect::Look(ticket, query))
+}
+
+#[derive(Deserialize)]
+struct Status {
+    call_id: String,
+}
+
+fn status(ticket: Ticket, params: Option<&RawValue>) -> Result<Effect, Fault> {
+    let Status { call_id } = parse(params, r#"{"call_id"}"#)?;
+    let id = CallId::parse(&call_id).ok_or_else(|| refused("not a call id", "/call_id"))?;
+    Ok(Effect::Status(ticket, id))
 }
 
 fn position(text: Option<String>) -> Result<Option<Position>, Fault> {

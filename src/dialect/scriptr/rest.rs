@@ -190,6 +190,7 @@ mod tests {
     fn request(path: &str, query: &str, kind: &str, body: &'static str) -> Result<Request, Fault> {
         let head = Head {
             verb: "POST".into(),
+            base: "/".into(),
             path: path.into(),
             query: query.into(),
             headers: vec![("content-type".into(), kind.into())],

@@ -1,11 +1,13 @@
 //! Calls that come in over an AMQP bus: from a delivery to its call, its answer and its end.
 
+mod events;
 mod guard;
 mod request;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::events::serve_events;
 use self::guard::Guard;
 use self::request::{Address, Refusal, Request};
 use crate::auth::{Caller, Secret, Source};
@@ -14,9 +16,13 @@ use crate::config::{AmqpBus, Identity};
 use crate::context::Context;
 use crate::dialect::envelope::without_token;
 use crate::link::amqp::{AmqpLink, Delivery, Message, Outgoing};
+use crate::oneway;
+use crate::store::{Letter, LetterKind};
 
 /// How long an answer may wait for the broker to take it, over a reconnect if need be.
 const ANSWER: Duration = Duration::from_secs(10);
+/// The wait before what cannot be kept now is given back.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long a message to keep may wait for the same.
 const PARK: Duration = Duration::from_secs(60);
 
@@ -51,7 +57,7 @@ impl Desk {
         let limits = &self.context.config.limits;
         let request = match Request::read(&message, limits) {
             Ok(request) => request,
-            Err(refusal) => return self.refuse(&message, delivery, *refusal),
+            Err(refusal) => return self.refuse(&message, delivery, *refusal).await,
         };
         if let Some(address) = &request.address
             && !self.guard.allows(address)
@@ -63,21 +69,46 @@ impl Desk {
                 "a call was refused: its reply address is not allowed");
             return delivery.ack();
         }
-        let address = request.address.clone();
-        let outcome = self.call(request).await;
-        match (address, outcome) {
-            (Some(address), outcome) => self.answer(&address, outcome, delivery),
-            (None, Err(fault)) if fault.kind == Kind::ParseError => {
-                self.park(&message, delivery, &fault);
+        match request.address.clone() {
+            Some(address) => {
+                let outcome = match self.call(request).await {
+                    Ok(call) => self.context.dispatcher.call(call).await,
+                    Err(fault) => Err(fault),
+                };
+                self.answer(&address, outcome, delivery);
             }
-            (None, outcome) => {
-                self.tell(&outcome);
-                delivery.ack();
-            }
+            None => self.accept(request, &message, delivery).await,
         }
     }
 
-    async fn call(&self, request: Request) -> Outcome {
+    /// Nobody waits for the outcome: the delivery is acknowledged once the call is on disk.
+    async fn accept(&self, request: Request, message: &Message, delivery: Delivery) {
+        let call = match self.call(request).await {
+            Ok(call) => call,
+            Err(fault) => {
+                self.tell(&fault);
+                return delivery.ack();
+            }
+        };
+        let Err(fault) = self.context.dispatcher.accept(call.clone()).await else {
+            return delivery.ack();
+        };
+        self.tell(&fault);
+        match fault.kind {
+            Kind::ParseError => self.park(message, delivery, &fault).await,
+            _ if oneway::may_pass(&fault) => {
+                // Not at once: the broker would deliver it again right away.
+                tokio::time::sleep(PAUSE).await;
+                drop(delivery);
+            }
+            _ => match self.context.bury(oneway::letter(&call, &fault)).await {
+                Ok(()) => delivery.ack(),
+                Err(_not_kept) => drop(delivery),
+            },
+        }
+    }
+
+    async fn call(&self, request: Request) -> Result<Call, Fault> {
         let dispatcher = &self.context.dispatcher;
         // Before authentication, which may take a while when somebody guesses tokens.
         let mut deadline = dispatcher.deadline(request.timeout);
@@ -90,7 +121,7 @@ impl Desk {
             fault.call_id = Some(id);
             fault
         })?;
-        let call = Call {
+        Ok(Call {
             id,
             method: request.method.into(),
             params: request.params,
@@ -102,8 +133,7 @@ impl Desk {
             key: request.key,
             http: None,
             progress: None,
-        };
-        dispatcher.call(call).await
+        })
     }
 
     /// Who calls, by the kind of credential that counts on this bus.
@@ -142,7 +172,7 @@ impl Desk {
     }
 
     /// A message that is no call: answered if somebody waits, kept for people to look at if not.
-    fn refuse(&self, message: &Message, delivery: Delivery, refusal: Refusal) {
+    async fn refuse(&self, message: &Message, delivery: Delivery, refusal: Refusal) {
         let Refusal { mut fault, address } = refusal;
         fault.call_id = Some(CallId::new());
         match address {
@@ -159,7 +189,7 @@ impl Desk {
                 self.context.metrics.auth_refused("amqp");
                 delivery.ack();
             }
-            None => self.park(message, delivery, &fault),
+            None => self.park(message, delivery, &fault).await,
         }
     }
 
@@ -178,22 +208,30 @@ impl Desk {
         }
     }
 
-    fn tell(&self, outcome: &Outcome) {
-        if let Err(fault) = outcome {
-            tracing::warn!(bus = %self.bus.common.name, call_id = ?fault.call_id.map(|id| id.to_string()),
-                kind = %fault.kind, "a call without a reply address failed");
-        }
+    fn tell(&self, fault: &Fault) {
+        tracing::warn!(bus = %self.bus.common.name, call_id = ?fault.call_id.map(|id| id.to_string()),
+            kind = %fault.kind, "a call without a reply address was refused");
     }
 
-    /// Keeps a message that can never be a call, without its credential.
-    fn park(&self, message: &Message, delivery: Delivery, fault: &Fault) {
+    /// Keeps a message that can never be a call, without its credential: among the dead letters,
+    /// and in the broker's own queue of them.
+    async fn park(&self, message: &Message, delivery: Delivery, fault: &Fault) {
         self.context.metrics.dropped("amqp", "parked");
-        tracing::warn!(bus = %self.bus.common.name, kind = %fault.kind, why = %fault.message,
-            "a message that is no call was parked");
+        let bus = &self.bus.common.name;
+        tracing::warn!(%bus, kind = %fault.kind, why = %fault.message, "a message that is no call was parked");
+        let body = without_token(&message.body);
+        let place = serde_json::json!({
+            "bus": bus, "exchange": message.exchange, "routing_key": message.routing_key,
+        });
+        let (kind, key) = (LetterKind::Message, &message.routing_key);
+        let letter = Letter::new(kind, key, "amqp", fault, &place, body.clone());
+        if self.context.bury(letter).await.is_err() {
+            return drop(delivery);
+        }
         let kept: Outgoing = message
-            .to_keep(without_token(&message.body), &["token"])
+            .to_keep(body, &["token"])
             .text("reason", &fault.to_string())
-            .text("source", &self.bus.common.name);
+            .text("source", bus);
         self.link.park(kept, delivery, Deadline::after(PARK));
     }
 }

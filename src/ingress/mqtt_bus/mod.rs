@@ -1,20 +1,28 @@
-//! Calls that come in over an MQTT bus. Each is answered in a task of its own: the broker waits
-//! for nothing but the acknowledgement, which is sent on arrival.
+//! Calls that come in over an MQTT bus. Each is taken up in a task of its own, so that none waits
+//! for another: acknowledgements are in order. One with a reply address is acknowledged on arrival,
+//! one without when it is on disk.
 
 mod answer;
+mod events;
 mod question;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use self::answer::Answer;
+pub use self::events::MqttEvents;
 use self::question::Question;
 use crate::auth::{Caller, Source};
 use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Via};
-use crate::config::{Identity, MqttBus};
+use crate::config::{Identity, Limits, MqttBus};
 use crate::context::Context;
-use crate::link::mqtt::{Deliveries, Delivery, MqttLink};
+use crate::link::mqtt::{Deliveries, Delivery, MqttLink, Receipt};
+use crate::oneway;
+
+/// The wait before what cannot be kept now is left to the broker again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes the calls of one bus.
 pub struct MqttCalls(Arc<Shared>);
@@ -44,48 +52,113 @@ impl MqttCalls {
 }
 
 impl Deliveries for MqttCalls {
-    fn deliver(&self, link: &MqttLink, delivery: Delivery) {
+    fn deliver(&self, link: &MqttLink, delivery: Delivery, receipt: Receipt) {
         let shared = &self.0;
         if delivery.retained {
             // It would come again with every subscription, long after anybody waits.
             shared.context.metrics.dropped("mqtt", "retained_call");
-            return;
+            return receipt.ack();
         }
-        let Ok(place) = shared.places.clone().try_acquire_owned() else {
-            shared.refuse(link, delivery);
-            return;
-        };
-        let (shared, link) = (shared.clone(), link.clone());
-        self.0.context.tasks.spawn(async move {
-            shared.serve(&link, delivery).await;
-            drop(place);
-        });
+        let (question, answer) = question::read(&shared.bus, shared.limits(), delivery);
+        if answer.is_wanted() {
+            // On arrival: the outcome of a call is its reply.
+            receipt.ack();
+            shared.answer(link, question, answer);
+        } else {
+            let (shared, accepting) = (shared.clone(), question);
+            self.0.context.tasks.spawn(async move {
+                match shared.accept(accepting).await {
+                    Accepted::Settled => receipt.ack(),
+                    Accepted::Not => drop(receipt),
+                }
+            });
+        }
     }
 }
 
+/// What became of a call that nobody waits for.
+enum Accepted {
+    /// It is on disk, or will never be a call.
+    Settled,
+    /// It cannot be kept now; the broker is to send it again.
+    Not,
+}
+
 impl Shared {
-    async fn serve(&self, link: &MqttLink, delivery: Delivery) {
-        let id = CallId::new();
-        let limits = &self.context.config.limits;
-        let (question, answer) = question::read(&self.bus, limits, delivery);
+    fn limits(&self) -> &Limits {
+        &self.context.config.limits
+    }
+
+    /// Takes up a call whose caller waits for a reply.
+    fn answer(
+        self: &Arc<Self>,
+        link: &MqttLink,
+        question: Result<Question, Fault>,
+        answer: Answer,
+    ) {
         if !self.may_answer(&answer) {
             return;
         }
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            return self.refuse(link, &answer);
+        };
+        let (shared, link) = (self.clone(), link.clone());
+        self.context.tasks.spawn(async move {
+            shared.serve(&link, question, answer).await;
+            drop(place);
+        });
+    }
+
+    async fn serve(&self, link: &MqttLink, question: Result<Question, Fault>, answer: Answer) {
+        let id = CallId::new();
         let wanted = question.as_ref().ok().and_then(|question| question.wanted);
         let deadline = self.context.dispatcher.deadline(wanted);
-        let outcome = match question {
-            Ok(question) => self.call(id, deadline, question).await,
+        let outcome = match self.call(id, deadline, question).await {
+            Ok(call) => self.context.dispatcher.call(call).await,
             Err(fault) => Err(fault),
         };
         let outcome = outcome.map_err(|mut fault| {
-            fault.call_id = Some(id);
+            fault.call_id.get_or_insert(id);
             fault
         });
         self.reply(link, id, deadline, answer, outcome).await;
     }
 
-    async fn call(&self, id: CallId, deadline: Deadline, question: Question) -> Outcome {
-        let call = Call {
+    /// Takes up a call that nobody waits for: it is acknowledged once it is on disk.
+    async fn accept(&self, question: Result<Question, Fault>) -> Accepted {
+        let (id, deadline) = (CallId::new(), self.context.dispatcher.deadline(None));
+        let bus = &self.bus.common.name;
+        let call = match self.call(id, deadline, question).await {
+            Ok(call) => call,
+            Err(fault) => {
+                self.context.metrics.dropped("mqtt", "no_call");
+                tracing::info!(%bus, call_id = %id, kind = %fault.kind, "a call without reply address failed");
+                return Accepted::Settled;
+            }
+        };
+        let Err(fault) = self.context.dispatcher.accept(call.clone()).await else {
+            return Accepted::Settled;
+        };
+        tracing::info!(%bus, call_id = %id, kind = %fault.kind, "a call without reply address failed");
+        if oneway::may_pass(&fault) {
+            // Not at once: the broker would send it again right away.
+            tokio::time::sleep(PAUSE).await;
+            return Accepted::Not;
+        }
+        match self.context.bury(oneway::letter(&call, &fault)).await {
+            Ok(()) => Accepted::Settled,
+            Err(_not_kept) => Accepted::Not,
+        }
+    }
+
+    async fn call(
+        &self,
+        id: CallId,
+        deadline: Deadline,
+        question: Result<Question, Fault>,
+    ) -> Result<Call, Fault> {
+        let question = question?;
+        Ok(Call {
             id,
             caller: self.authenticate(&question).await?,
             method: question.method,
@@ -97,8 +170,7 @@ impl Shared {
             key: question.key,
             http: None,
             progress: None,
-        };
-        self.context.dispatcher.call(call).await
+        })
     }
 
     async fn authenticate(&self, question: &Question) -> Result<Caller, Fault> {
@@ -142,17 +214,6 @@ impl Shared {
         outcome: Outcome,
     ) {
         let bus = &self.bus.common.name;
-        if !answer.is_wanted() {
-            match &outcome {
-                Ok(_) => {
-                    tracing::debug!(%bus, call_id = %id, "a call without reply address is done")
-                }
-                Err(fault) => {
-                    tracing::info!(%bus, call_id = %id, kind = %fault.kind, "a call without reply address failed");
-                }
-            }
-            return;
-        }
         let mut sent = link.publish(answer.message(&outcome, deadline)).await;
         if let Err(fault) = &sent
             && fault.kind == Kind::TooLarge
@@ -168,18 +229,14 @@ impl Shared {
     }
 
     /// Too many calls are under way. This runs in the link's own task, so it only queues.
-    fn refuse(self: &Arc<Self>, link: &MqttLink, delivery: Delivery) {
+    fn refuse(&self, link: &MqttLink, answer: &Answer) {
         let metrics = &self.context.metrics;
         metrics.limit_reached("bus_calls");
-        let (_, answer) = question::read(&self.bus, &self.context.config.limits, delivery);
-        if !answer.is_wanted() || !self.may_answer(&answer) {
-            return;
-        }
         let mut fault = Fault::new(
             Kind::Overloaded,
             "too many calls are under way on this bus, try again soon",
         )
-        .with_retry_after(std::time::Duration::from_secs(1));
+        .with_retry_after(Duration::from_secs(1));
         fault.call_id = Some(CallId::new());
         let deadline = self.context.dispatcher.deadline(None);
         if link.send(answer.message(&Err(fault), deadline)).is_err() {

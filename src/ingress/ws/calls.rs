@@ -56,6 +56,11 @@ impl Calls {
         }
     }
 
+    /// Who makes them.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.under_way.is_empty()
     }

@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use crate::auth::Caller;
-use crate::call::{Fault, Payload, Via};
+use crate::call::{CallId, Fault, Payload, Via};
 use crate::channel::{Happened, Origin, Placed, Position, Publish, Query, Subscriber};
 use crate::context::Context;
 use crate::dialect::{Ticket, Told};
@@ -113,6 +113,15 @@ impl Channels {
         let told = async move {
             let past = hub.history(&caller, query).await;
             (ticket, past.map(Told::Past))
+        };
+        self.looks.push(told.boxed());
+    }
+
+    pub(super) fn status(&mut self, ticket: Ticket, id: CallId) {
+        let (oneway, caller) = (self.context.oneway.clone(), self.caller.clone());
+        let told = async move {
+            let state = oneway.state(id, caller.name()).await;
+            (ticket, state.map(|state| Told::Status(id, state)))
         };
         self.looks.push(told.boxed());
     }

@@ -1,7 +1,7 @@
 //! The loop itself: what came in goes to the dialect, what the dialect wants is carried out.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
@@ -84,12 +84,16 @@ impl Talk {
         self.session.opened(&mut self.effects);
         self.carry_out();
         let (drain, stop) = (self.context.drain.clone(), self.context.stop.clone());
+        let mut caller_ended = pin!(self.calls.caller().ended());
         let end = loop {
             // The drain always comes first, so that one of the two is looked out for at a time.
             let signal = if self.draining { &stop } else { &drain };
             tokio::select! {
                 biased;
                 end = poll_fn(|cx| self.poll(cx)) => break end,
+                () = &mut caller_ended => {
+                    break End::Close(CloseCode::Revoked, "the token was revoked or has expired");
+                }
                 () = signal.cancelled() => {}
             }
             if self.draining {
@@ -248,6 +252,7 @@ impl Talk {
                 self.session.told(ticket, Ok(told), &mut self.effects);
             }
             Effect::Look(ticket, query) => self.channels.look(ticket, query),
+            Effect::Status(ticket, id) => self.channels.status(ticket, id),
             Effect::Close(code, reason) => self.closing = Some((code, reason)),
             Effect::Limit(limit) => self.context.metrics.limit_reached(limit),
             Effect::Serve {

@@ -1,15 +1,14 @@
-//! The task that owns the receiving connection of a bus: calls come in, and go back settled.
+//! The task that owns a receiving connection of a bus: messages come in, and go back settled.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::board::Role;
 use super::connect::{Server, open};
+use super::intake::Intake;
 use super::publisher::GOOD;
 use super::receiving::Receiving;
-use super::topology;
 use super::{Delivery, Message, Shared, backoff};
 use crate::config::AmqpBus;
 use crate::context::Context;
@@ -21,11 +20,11 @@ const REFUSED: Duration = Duration::from_secs(10);
 /// limit: the sooner that is reached, the better.
 const UNREADABLE: Duration = Duration::from_millis(50);
 
-/// Owns the receiving connection.
+/// Owns a receiving connection.
 pub(super) struct Receiver<F> {
     context: Context,
     bus: Arc<AmqpBus>,
-    queue: String,
+    intake: Intake,
     shared: Arc<Shared>,
     on_message: F,
     /// Whether the last session ended by a message that the library could not read.
@@ -46,29 +45,33 @@ impl<F: Fn(Message, Delivery) + Send + Sync + 'static> Receiver<F> {
     pub fn new(
         context: Context,
         bus: Arc<AmqpBus>,
-        queue: &str,
+        intake: Intake,
         shared: Arc<Shared>,
         on_message: F,
     ) -> Receiver<F> {
-        // At once: the bus is not up before this connection is.
-        shared.board.set(Role::Receive, LinkState::Connecting, "");
-        Receiver {
+        let receiver = Receiver {
             context,
             bus,
-            queue: queue.into(),
+            intake,
             shared,
             on_message,
             careful: false,
-        }
+        };
+        // At once: the bus is not up before this connection is.
+        receiver.tell(LinkState::Connecting, "");
+        receiver
     }
 
     /// Connects, receives and connects again until the drain.
     pub async fn run(mut self) {
+        if self.intake.is_idle().await {
+            return;
+        }
         let mut backoff = backoff();
-        let (context, shared) = (self.context.clone(), self.shared.clone());
+        let context = self.context.clone();
         loop {
             if !self.careful {
-                shared.board.set(Role::Receive, LinkState::Connecting, "");
+                self.tell(LinkState::Connecting, "");
             }
             let started = Instant::now();
             let ended = tokio::select! {
@@ -85,7 +88,7 @@ impl<F: Fn(Message, Delivery) + Send + Sync + 'static> Receiver<F> {
                 Ended::Refused(why) => (why, REFUSED),
                 Ended::Unreadable(why) => (why, UNREADABLE),
             };
-            shared.board.set(Role::Receive, LinkState::Down, &why);
+            self.tell(LinkState::Down, &why);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = context.drain.cancelled() => return,
@@ -100,26 +103,43 @@ impl<F: Fn(Message, Delivery) + Send + Sync + 'static> Receiver<F> {
             receiving = self.connect() => receiving?,
             () = drain.cancelled() => return Ok(()),
         };
-        let mut receiving = receiving;
-        let up = || self.shared.board.set(Role::Receive, LinkState::Up, "");
+        // All that was left to do was to take something back.
+        let Some(mut receiving) = receiving else {
+            return Ok(());
+        };
+        let show = || match self.intake.trouble() {
+            None => self.tell(LinkState::Up, ""),
+            Some(why) => self.tell(LinkState::Degraded, &why),
+        };
         if !self.careful {
-            up();
+            show();
         }
-        let served = receiving.run(self.careful, up, &self.on_message, drain);
+        let served = receiving.run(&self.intake, self.careful, show, &self.on_message, drain);
         served.await.map_err(Ended::of)?;
         receiving.close().await;
         Ok(())
     }
 
-    async fn connect(&self) -> Result<Receiving, Ended> {
+    async fn connect(&self) -> Result<Option<Receiving>, Ended> {
         let server = Server::of(&self.bus).map_err(Ended::Lost)?;
-        let name = format!("callway {} receives", self.context.config.cluster.instance);
+        let instance = &self.context.config.cluster.instance;
+        let name = format!("callway {instance} {}", self.intake.title());
         let (opened, events) = open(&server, &name).await.map_err(Ended::Lost)?;
-        let declared = topology::declare(&opened, &self.queue).await;
+        let declared = self.intake.declare(&opened).await;
         declared.map_err(Ended::of)?;
-        let prefetch = self.bus.prefetch;
-        let started = Receiving::start(opened, events, &self.queue, prefetch, self.careful);
-        started.await.map_err(Ended::of)
+        if !self.intake.takes() {
+            opened.close().await;
+            return Ok(None);
+        }
+        let (queue, prefetch) = (self.intake.queue(), self.bus.prefetch);
+        let started = Receiving::start(opened, events, queue, prefetch, self.careful);
+        started.await.map(Some).map_err(Ended::of)
+    }
+
+    fn tell(&self, state: LinkState, why: &str) {
+        if self.intake.takes() {
+            self.shared.board.set(self.intake.role(), state, why);
+        }
     }
 }
 

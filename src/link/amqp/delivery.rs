@@ -26,6 +26,11 @@ impl Delivery {
         self.settle(Verdict::Ack);
     }
 
+    /// The message is of no use: the broker puts it to the dead letters of its queue.
+    pub fn reject(mut self) {
+        self.settle(Verdict::Reject);
+    }
+
     fn settle(&mut self, verdict: Verdict) {
         if let Some(verdicts) = self.verdicts.take() {
             // There is room for every delivery that may be open at once. The channel is closed
@@ -49,9 +54,11 @@ mod tests {
     fn every_path_settles_once() {
         let (sender, mut verdicts) = mpsc::channel(8);
         Delivery::new(1, sender.clone()).ack();
-        drop(Delivery::new(2, sender));
+        drop(Delivery::new(2, sender.clone()));
+        Delivery::new(3, sender).reject();
         assert_eq!(verdicts.try_recv(), Ok((1, Verdict::Ack)));
         assert_eq!(verdicts.try_recv(), Ok((2, Verdict::Requeue)));
+        assert_eq!(verdicts.try_recv(), Ok((3, Verdict::Reject)));
         assert!(verdicts.try_recv().is_err());
     }
 }

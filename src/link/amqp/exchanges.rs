@@ -1,4 +1,4 @@
-//! The exchanges that routes name: checked or declared one by one, so that a wrong one is the
+//! The exchanges that routes and channels name: checked or declared one by one, so that a wrong one is the
 //! trouble of its own rows alone.
 
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use super::connect::{Open, answer};
 use super::message::short;
 use super::topology::MQTT;
 use crate::call::Fault;
-use crate::config::{AmqpBus, Config, RouteTarget};
+use crate::config::{AmqpBus, Config, Direction, RouteTarget};
 
 /// Between two looks at an exchange that is not as it should be.
 pub(super) const RECHECK: Duration = Duration::from_secs(10);
 /// How long an exchange is left alone after the broker closed a channel because of it.
 const QUARANTINE: Duration = Duration::from_secs(60);
 
-/// An exchange that a route names.
+/// An exchange that a route or a channel names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Exchange {
     /// Its name.
@@ -28,10 +28,10 @@ pub(super) struct Exchange {
     pub declare: Option<&'static str>,
 }
 
-/// The exchanges that a bus needs: those that routes name, and the one through which clients of the
-/// broker's MQTT are answered.
-pub(super) fn of_bus(config: &Config, bus: &AmqpBus) -> Vec<Exchange> {
-    let named = config
+/// The exchanges that a bus sends to: those that routes and channels name, and the one through
+/// which clients of the broker's MQTT are answered.
+pub(super) fn outward(config: &Config, bus: &AmqpBus) -> Vec<Exchange> {
+    let routes = config
         .routes
         .iter()
         .filter_map(|route| match &route.target {
@@ -50,7 +50,27 @@ pub(super) fn of_bus(config: &Config, bus: &AmqpBus) -> Vec<Exchange> {
         name: MQTT.into(),
         declare: None,
     });
-    named.chain(mqtt).collect()
+    let channels = of_channels(config, bus, Direction::sends_out);
+    routes.chain(channels).chain(mqtt).collect()
+}
+
+/// The exchanges that channels take events from.
+pub(super) fn inward(config: &Config, bus: &AmqpBus) -> Vec<Exchange> {
+    of_channels(config, bus, Direction::takes_in).collect()
+}
+
+fn of_channels(
+    config: &Config,
+    bus: &AmqpBus,
+    goes: fn(Direction) -> bool,
+) -> impl Iterator<Item = Exchange> {
+    let channels = config.channels.iter();
+    let of_bus = channels.filter_map(|channel| channel.amqp.as_ref());
+    let of_bus = of_bus.filter(move |amqp| amqp.bus == bus.common.name && goes(amqp.direction));
+    of_bus.map(|amqp| Exchange {
+        name: amqp.exchange.clone(),
+        declare: amqp.declare,
+    })
 }
 
 struct Known {
@@ -111,24 +131,42 @@ impl Exchanges {
         self.0.lock().iter().any(|known| known.trouble.is_some())
     }
 
+    /// Why an exchange is in trouble.
+    pub fn trouble(&self) -> Option<String> {
+        let known = self.0.lock();
+        known.iter().find_map(|known| {
+            let trouble = known.trouble.as_ref()?;
+            Some(format!(
+                "exchange {:?}: {}",
+                known.exchange.name, trouble.why
+            ))
+        })
+    }
+
     /// Looks at every exchange, or only at those in trouble. A look that fails closes its channel,
     /// so each has one of its own.
     pub async fn look(&self, open: &Open, only_troubled: bool) {
-        let now = Instant::now();
-        let names: Vec<Exchange> = {
-            let known = self.0.lock();
-            let due = |known: &&Known| match &known.trouble {
-                None => !only_troubled,
-                Some(trouble) => trouble.until.is_none_or(|until| until <= now),
-            };
-            let due = known.iter().filter(due);
-            due.map(|known| known.exchange.clone()).collect()
-        };
-        for exchange in names {
-            let found = look_at(open, &exchange).await;
-            let trouble = found.err().map(|why| Trouble { why, until: None });
-            self.set(&exchange.name, trouble);
+        for exchange in self.due(only_troubled) {
+            self.found(&exchange.name, look_at(open, &exchange).await);
         }
+    }
+
+    /// The exchanges to look at: all, or only those in trouble.
+    pub fn due(&self, only_troubled: bool) -> Vec<Exchange> {
+        let now = Instant::now();
+        let known = self.0.lock();
+        let due = |known: &&Known| match &known.trouble {
+            None => !only_troubled,
+            Some(trouble) => trouble.until.is_none_or(|until| until <= now),
+        };
+        let due = known.iter().filter(due);
+        due.map(|known| known.exchange.clone()).collect()
+    }
+
+    /// What a look at one of them came to.
+    pub fn found(&self, name: &str, found: Result<(), String>) {
+        let trouble = found.err().map(|why| Trouble { why, until: None });
+        self.set(name, trouble);
     }
 
     /// The broker closed a channel with this text. If it names one of the exchanges, that one is

@@ -9,6 +9,8 @@ pub(super) enum Verdict {
     Ack,
     /// It is given back, to be delivered again.
     Requeue,
+    /// It is given back for good.
+    Reject,
 }
 
 /// One frame to send.
@@ -20,6 +22,8 @@ pub(super) enum Settlement {
     Ack(u64),
     /// This delivery is given back.
     Requeue(u64),
+    /// This delivery is given back for good.
+    Reject(u64),
 }
 
 /// The deliveries of one channel, whose tags count up from 1.
@@ -65,6 +69,10 @@ impl Ledger {
                 Verdict::Requeue => {
                     self.open[index].1 = State::Settled;
                     frames.push(Settlement::Requeue(*tag));
+                }
+                Verdict::Reject => {
+                    self.open[index].1 = State::Settled;
+                    frames.push(Settlement::Reject(*tag));
                 }
             }
         }

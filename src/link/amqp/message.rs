@@ -83,6 +83,13 @@ impl Message {
         table.inner().get(name).map(header)
     }
 
+    /// All header fields.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, Header<'_>)> {
+        let tables = self.properties.headers().iter();
+        let fields = tables.flat_map(|table| table.inner());
+        fields.map(|(name, value)| (name.as_str(), header(value)))
+    }
+
     /// The same message as it may be kept: persistent, without the header fields named here.
     pub fn to_keep(&self, body: Bytes, without: &[&str]) -> Outgoing {
         let mut headers = FieldTable::default();
@@ -175,6 +182,13 @@ impl Outgoing {
             properties,
             headers: FieldTable::default(),
         })
+    }
+
+    /// Kept by the broker over its restart, in queues that are kept.
+    #[must_use]
+    pub fn persistent(mut self) -> Outgoing {
+        self.properties = self.properties.with_delivery_mode(2);
+        self
     }
 
     /// Asks for the reply on the connection that sends this (RabbitMQ's direct reply-to).

@@ -1,17 +1,19 @@
 //! Links to AMQP 0.9.1 brokers (written against RabbitMQ).
 //!
-//! Two connections per bus, each owned by one task that connects, restores everything and watches:
-//! one sends (requests, with their replies on the same channel, and answers), the other receives
-//! calls. A broker that blocks whoever publishes (a memory or disk alarm) so does not stop what is
-//! received. The library's own recovery is off: it hangs silently when its tries are used up, and
+//! Up to three connections per bus, each owned by one task that connects, restores everything and
+//! watches: one sends (requests, with their replies on the same channel, answers, events), one
+//! receives calls, one receives events. A broker that blocks whoever publishes (a memory or disk
+//! alarm) so does not stop what is received. The library's own recovery is off: it hangs silently when its tries are used up, and
 //! cannot restore what the broker still holds for the lost connection.
 
-mod board;
 mod client;
 mod connect;
 mod consumer;
 mod delivery;
+mod events;
 mod exchanges;
+mod flight;
+mod intake;
 mod ledger;
 mod message;
 mod probe;
@@ -25,16 +27,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use self::board::Board;
+use self::events::Events;
 use self::exchanges::Exchanges;
+use self::intake::Intake;
 use self::publisher::{Publish, Publisher, Purpose};
 use super::Backoff;
+use super::board::{Board, Role};
 use crate::call::{Deadline, Fault, Kind, Pending, random_bits};
 use crate::config::AmqpBus;
 use crate::context::Context;
-use crate::observe::Metrics;
+use crate::observe::{LinkState, Metrics};
 
 pub use self::client::ask;
 pub use self::connect::Server;
@@ -77,7 +81,6 @@ struct Inner {
 
 /// What the handle and the tasks share.
 struct Shared {
-    bus: Arc<str>,
     pending: Pending<u128, Result<Message, Fault>>,
     standing: AtomicU8,
     exchanges: Exchanges,
@@ -85,18 +88,26 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-/// How the sending connection stands, as far as requests care.
+/// How the sending connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Standing {
+    Connecting,
     Down,
     Up,
     Blocked,
 }
 
 impl Shared {
-    fn set_standing(&self, standing: Standing) {
+    fn set_standing(&self, standing: Standing, why: &str) {
         self.standing.store(standing as u8, Ordering::Release);
+        let (state, why) = match standing {
+            Standing::Connecting => (LinkState::Connecting, why),
+            Standing::Down => (LinkState::Down, why),
+            Standing::Up => (LinkState::Up, why),
+            Standing::Blocked => (LinkState::Degraded, "the broker takes no messages for now"),
+        };
+        self.board.set(Role::Send, state, why);
     }
 
     /// `unavailable` unless requests can be sent now.
@@ -108,9 +119,13 @@ impl Shared {
         }
     }
 
-    /// Ends the wait for a reply. Nobody there: the caller has gone away meanwhile.
-    fn fail(&self, key: u128, fault: Fault) {
-        self.pending.complete(&key, Err(fault)).unwrap_or_default();
+    /// Ends the wait for a reply or a confirmation. Nobody there: whoever waited has gone away.
+    fn fail(&self, purpose: Purpose, fault: Fault) {
+        match purpose {
+            Purpose::Request(key) => self.pending.complete(&key, Err(fault)).unwrap_or_default(),
+            Purpose::Event(told) => told.send(Err(fault)).unwrap_or_default(),
+            Purpose::Answer(_) | Purpose::Park(_) => {}
+        }
     }
 }
 
@@ -128,15 +143,22 @@ fn blocked() -> Fault {
     )
 }
 
+fn unconfirmed() -> Fault {
+    Fault::unavailable(
+        "unconfirmed",
+        "the broker did not confirm the message in time",
+    )
+    .handed_over()
+}
+
 impl AmqpLink {
     /// A link that is not connected yet, and what connects it.
     pub fn prepare(context: &Context, bus: &Arc<AmqpBus>) -> (AmqpLink, Start) {
         let (queue, messages) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
-            bus: bus.common.name.clone(),
             pending: Pending::new(context.config.limits.in_flight),
             standing: AtomicU8::new(Standing::Down as u8),
-            exchanges: Exchanges::new(exchanges::of_bus(&context.config, bus)),
+            exchanges: Exchanges::new(exchanges::outward(&context.config, bus)),
             board: Board::new(bus.common.name.clone(), context.links.clone()),
             metrics: context.metrics.clone(),
         });
@@ -158,11 +180,75 @@ impl AmqpLink {
         queue: &str,
         on_message: impl Fn(Message, Delivery) + Send + Sync + 'static,
     ) {
-        let context = self.inner.context.clone();
-        let shared = self.inner.shared.clone();
-        let receiver =
-            consumer::Receiver::new(context, self.inner.bus.clone(), queue, shared, on_message);
-        self.inner.context.tasks.spawn(receiver.run());
+        self.take_in(Intake::Calls(queue.into()), on_message);
+    }
+
+    /// Takes the events that channels want of this bus, from the queue `<group>.events`:
+    /// `on_message` is asked for each and must not wait. Without such channels it only unbinds
+    /// what an earlier configuration had bound.
+    pub fn receive_events(&self, on_message: impl Fn(Message, Delivery) + Send + Sync + 'static) {
+        let events = Events::of(&self.inner.context, &self.inner.bus);
+        self.take_in(Intake::Events(events), on_message);
+    }
+
+    fn take_in(
+        &self,
+        intake: Intake,
+        on_message: impl Fn(Message, Delivery) + Send + Sync + 'static,
+    ) {
+        let Inner {
+            bus,
+            shared,
+            context,
+            ..
+        } = &*self.inner;
+        let receiver = consumer::Receiver::new(
+            context.clone(),
+            bus.clone(),
+            intake,
+            shared.clone(),
+            on_message,
+        );
+        context.tasks.spawn(receiver.run());
+    }
+
+    /// Waits until messages can be sent, for as long as that takes.
+    pub async fn sendable(&self) {
+        self.inner.shared.board.sending().await;
+    }
+
+    /// Publishes an event: queues it at once, so in the order of the calls; the future waits until
+    /// the broker has confirmed it. Whether any queue took it does not matter.
+    ///
+    /// Returns `unavailable` while the broker is away or blocked, its exchange is not to be used,
+    /// or the broker refuses the message; the same, handed over, if its fate is not known:
+    /// because the link was lost, or `deadline` passed. `overloaded` if too much waits to be sent.
+    pub fn publish(
+        &self,
+        message: Outgoing,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
+        let queued = self.queue_event(message, deadline);
+        async move { queued?.await.unwrap_or_else(|_| Err(unknown_fate())) }
+    }
+
+    fn queue_event(
+        &self,
+        message: Outgoing,
+        deadline: Deadline,
+    ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
+        self.ready(message.exchange.as_str())?;
+        let (told, hears) = oneshot::channel();
+        let publish = Publish {
+            message,
+            purpose: Purpose::Event(told),
+            deadline,
+        };
+        self.inner.queue.try_send(publish).map_err(|_| {
+            self.inner.shared.metrics.limit_reached("amqp_send_queue");
+            crowded()
+        })?;
+        Ok(hears)
     }
 
     /// Whether requests could be sent now; the same answer that [`AmqpLink::request`] would give.
@@ -228,7 +314,7 @@ fn random_key() -> Result<u128, Fault> {
 fn crowded() -> Fault {
     Fault::new(
         Kind::Overloaded,
-        "too many requests wait for this broker, try again soon",
+        "too many messages wait for this broker, try again soon",
     )
     .with_retry_after(Duration::from_secs(1))
 }
@@ -244,6 +330,14 @@ fn lost() -> Fault {
     Fault::unavailable(
         "link_lost",
         "the connection to the broker was lost before the reply came",
+    )
+    .handed_over()
+}
+
+fn unknown_fate() -> Fault {
+    Fault::unavailable(
+        "link_lost",
+        "the connection to the broker was lost before it confirmed the message",
     )
     .handed_over()
 }

@@ -4,6 +4,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 
 use super::connect::{Open, Server, answer, open};
+use super::events;
 use super::exchanges::{self, Exchange, look_at};
 use super::message::short;
 use super::sending::setup;
@@ -18,8 +19,8 @@ pub struct Finding {
     pub works: Result<(), String>,
 }
 
-/// Connects to a bus, logs in, and looks at what its routes and its calls need. Takes about five
-/// seconds at most for each thing.
+/// Connects to a bus, logs in, and looks at what its routes, channels and calls need. Takes about
+/// five seconds at most for each thing.
 pub async fn probe(config: &Config, bus: &AmqpBus) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut note = |what: String, works: Result<(), String>| findings.push(Finding { what, works });
@@ -38,11 +39,16 @@ pub async fn probe(config: &Config, bus: &AmqpBus) -> Vec<Finding> {
         }
     };
     note("direct reply-to".into(), setup(&open).await.map(drop));
-    let exchanges = exchanges::of_bus(config, bus);
-    for exchange in exchanges
-        .iter()
-        .filter(|exchange| !exchange.name.is_empty())
-    {
+    let (outward, inward) = (
+        exchanges::outward(config, bus),
+        exchanges::inward(config, bus),
+    );
+    let mut seen = vec![String::new()]; // the default exchange is always there
+    for exchange in outward.iter().chain(&inward) {
+        if seen.contains(&exchange.name) {
+            continue;
+        }
+        seen.push(exchange.name.clone());
         let asked = Exchange {
             declare: None,
             ..exchange.clone()
@@ -55,7 +61,8 @@ pub async fn probe(config: &Config, bus: &AmqpBus) -> Vec<Finding> {
         };
         note(what, works);
     }
-    if let Some(queue) = &bus.calls {
+    let events = (!inward.is_empty()).then(|| events::queue(config));
+    for queue in bus.calls.iter().chain(&events) {
         let found = look_at_queue(&open, queue).await;
         let (what, works) = to_come(format!("queue {queue:?}"), found);
         note(what, works);

@@ -4,18 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::board::Role;
 use super::connect::{Server, open};
-use super::sending::{Sending, setup};
+use super::sending::{Channels, Sending, setup};
 use super::{Delivery, Outgoing, Shared, Standing, backoff};
-use crate::call::Deadline;
+use crate::call::{Deadline, Fault};
 use crate::config::AmqpBus;
 use crate::context::Context;
-use crate::observe::LinkState;
 
 /// A connection that lived this long was a good one: waits between tries start over.
 pub(super) const GOOD: Duration = Duration::from_secs(5);
@@ -35,6 +33,8 @@ pub(super) enum Purpose {
     Answer(Delivery),
     /// It keeps a copy of a delivery.
     Park(Delivery),
+    /// Somebody waits until the broker has it.
+    Event(oneshot::Sender<Result<(), Fault>>),
 }
 
 /// Owns the sending connection.
@@ -77,8 +77,8 @@ impl Publisher {
             let Err(why) = self.session().await else {
                 return;
             };
-            self.give_up_requests();
-            shared.board.set(Role::Send, LinkState::Down, &why);
+            shared.set_standing(Standing::Down, &why);
+            self.give_up();
             if started.elapsed() > GOOD {
                 backoff.reset();
             }
@@ -86,46 +86,45 @@ impl Publisher {
                 () = tokio::time::sleep(backoff.next()) => {}
                 () = stop.cancelled() => return,
             }
-            shared.board.set(Role::Send, LinkState::Connecting, "");
+            shared.set_standing(Standing::Connecting, "");
         }
     }
 
     /// One connection, from its first packet to its end; `Ok` if the process stops.
     async fn session(&mut self) -> Result<(), String> {
         let stop = self.context.stop.clone();
-        let mut sending = tokio::select! {
-            sending = self.connect() => sending?,
+        let (mut sending, channels) = tokio::select! {
+            connected = self.connect() => connected?,
             () = stop.cancelled() => return Ok(()),
         };
-        for publish in self.held.drain(..) {
-            sending.send(publish);
-        }
+        let held = std::mem::take(&mut self.held);
         tokio::select! {
-            why = sending.run(&mut self.messages) => return Err(why),
+            why = sending.run(channels, held, &mut self.messages) => return Err(why),
             () = stop.cancelled() => {}
         }
         sending.close().await;
         Ok(())
     }
 
-    async fn connect(&self) -> Result<Sending, String> {
+    async fn connect(&self) -> Result<(Sending, Channels), String> {
         let server = Server::of(&self.bus)?;
         let name = format!("callway {} sends", self.context.config.cluster.instance);
         let (opened, events) = open(&server, &name).await?;
         let channels = setup(&opened).await?;
         self.shared.exchanges.look(&opened, false).await;
-        self.shared.set_standing(Standing::Up);
-        self.shared.board.set(Role::Send, LinkState::Up, "");
-        Ok(Sending::new(opened, events, channels, self.shared.clone()))
+        self.shared.set_standing(Standing::Up, "");
+        let sending = Sending::new(opened, events, &channels, self.shared.clone());
+        Ok((sending, channels))
     }
 
-    /// The connection is gone. Requests that were not sent may be tried elsewhere, those that were
-    /// have an unknown fate, and answers wait for the next connection.
-    fn give_up_requests(&mut self) {
-        self.shared.set_standing(Standing::Down);
+    /// The connection is gone. What was not sent may be tried elsewhere or later, what was has an
+    /// unknown fate, and answers wait for the next connection.
+    fn give_up(&mut self) {
         while let Ok(publish) = self.messages.try_recv() {
             match publish.purpose {
-                Purpose::Request(key) => self.shared.fail(key, super::down()),
+                purpose @ (Purpose::Request(_) | Purpose::Event(_)) => {
+                    self.shared.fail(purpose, super::down());
+                }
                 _ => self.held.push(publish),
             }
         }

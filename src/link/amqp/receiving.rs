@@ -1,4 +1,4 @@
-//! One session on the receiving connection: what is delivered, and what goes back settled.
+//! One session on a receiving connection: what is delivered, and what goes back settled.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{ANSWER, Events, Open, answer};
+use super::exchanges::RECHECK;
+use super::intake::Intake;
 use super::ledger::{Ledger, Settlement, Verdict};
 use super::message::short;
 use super::watch::{News, Watch};
@@ -25,7 +27,7 @@ const BATCH: usize = 256;
 /// Names the consumer on its channel.
 const TAG: &str = "callway";
 
-/// One session on the receiving connection.
+/// One session on a receiving connection.
 pub(super) struct Receiving {
     open: Open,
     channel: Channel,
@@ -67,17 +69,21 @@ impl Receiving {
     /// Serves until the connection is of no more use, and says why; or, once `drain` is cancelled,
     /// until everything is settled.
     ///
-    /// After a careful start, the session proves itself first: `proven` is called when it has.
+    /// After a careful start, the session proves itself first: `show` is called when it has, and
+    /// whenever something works again.
     pub async fn run(
         &mut self,
+        intake: &Intake,
         mut careful: bool,
-        proven: impl Fn(),
+        show: impl Fn(),
         on_message: &(impl Fn(Message, Delivery) + Sync),
         drain: &CancellationToken,
     ) -> Result<(), String> {
         let mut batch = Vec::with_capacity(BATCH);
         let mut frames = FuturesUnordered::new();
         let mut draining = false;
+        let mut recheck = tokio::time::interval(RECHECK);
+        recheck.reset();
         let proof = tokio::time::sleep(CAREFUL);
         tokio::pin!(proof);
         loop {
@@ -109,7 +115,11 @@ impl Receiving {
                 () = &mut proof, if careful => {
                     careful = false;
                     self.widen(on_message).await?;
-                    proven();
+                    show();
+                }
+                _ = recheck.tick(), if !careful && intake.is_troubled() => {
+                    intake.mend(&self.open).await;
+                    show();
                 }
                 () = drain.cancelled(), if !draining => {
                     draining = true;
@@ -187,15 +197,17 @@ async fn tell(channel: Channel, settlement: Settlement) -> lapin::Result<()> {
                     .await
             }
             Settlement::Ack(tag) => channel.basic_ack(tag, BasicAckOptions::default()).await,
-            Settlement::Requeue(tag) => {
-                let options = BasicNackOptions {
-                    multiple: false,
-                    requeue: true,
-                };
-                channel.basic_nack(tag, options).await
-            }
+            Settlement::Requeue(tag) => channel.basic_nack(tag, back(true)).await,
+            Settlement::Reject(tag) => channel.basic_nack(tag, back(false)).await,
         }
     };
     // A frame that cannot leave is the watch's business.
     timeout(ANSWER, sent).await.unwrap_or(Ok(()))
+}
+
+fn back(requeue: bool) -> BasicNackOptions {
+    BasicNackOptions {
+        multiple: false,
+        requeue,
+    }
 }

@@ -1,32 +1,31 @@
 //! One session on the sending connection: what is published, confirmed, returned and replied.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::FutureExt as _;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use futures_util::stream::StreamExt as _;
 use lapin::message::{BasicReturnMessage, Delivery as RawDelivery};
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connect::{Events, Open, answer};
 use super::exchanges::RECHECK;
+use super::flight::{Fate, Flight, confirmed};
 use super::message::REPLIES;
 use super::publisher::{Publish, Purpose};
 use super::watch::{News, Watch};
-use super::{Message, Shared, Standing, blocked, no_responder};
+use super::{Message, Outgoing, Shared, Standing, blocked, no_responder, unconfirmed};
 use crate::call::Fault;
 
-/// Messages that the broker may leave unconfirmed; beyond it the queue waits.
-const UNCONFIRMED: usize = 4096;
 /// Messages taken from the queue at once.
 const BATCH: usize = 64;
 /// How long after its deadline a message may still be confirmed.
 const GRACE: Duration = Duration::from_secs(1);
+/// Between two looks at the deadlines.
+const SWEEP: Duration = Duration::from_millis(200);
 
 /// The channels of a session.
 pub(super) struct Channels {
@@ -35,12 +34,15 @@ pub(super) struct Channels {
     pub replies: Consumer,
     /// Answers have their own: an address that the broker refuses closes its channel.
     answers: Channel,
+    /// And so have events.
+    events: Channel,
 }
 
 /// Opens the channels and starts to take replies.
 pub(super) async fn setup(open: &Open) -> Result<Channels, String> {
     let (requests, answers) = (open.channel().await?, open.channel().await?);
-    for channel in [&requests, &answers] {
+    let events = open.channel().await?;
+    for channel in [&requests, &answers, &events] {
         let asked = channel.confirm_select(ConfirmSelectOptions::default());
         answer("confirms", asked).await?;
     }
@@ -53,64 +55,73 @@ pub(super) async fn setup(open: &Open) -> Result<Channels, String> {
         replies: answer("direct reply-to", asked).await?,
         requests,
         answers,
+        events,
     })
 }
 
 /// The state of one session.
 pub(super) struct Sending {
     open: Open,
-    channels: Channels,
     watch: Watch,
     shared: Arc<Shared>,
-    /// Each is one message from its publishing to its confirmation.
-    unconfirmed: FuturesUnordered<futures_util::future::BoxFuture<'static, (Purpose, Fate)>>,
-    /// The requests among them.
-    requests: HashSet<u128>,
     blocked: bool,
 }
 
-/// What became of a message.
-enum Fate {
-    /// Taken, or (nack) not; with a message that found no queue, if there was one.
-    Confirmed {
-        refused: bool,
-        returned: Option<Box<BasicReturnMessage>>,
-    },
-    Failed(lapin::Error),
-    /// Not confirmed by the end of its deadline and grace.
-    Overdue,
+/// A message that is published now.
+struct Ready {
+    message: Outgoing,
+    purpose: Purpose,
+    last: Instant,
 }
 
 impl Sending {
-    pub fn new(open: Open, events: Events, channels: Channels, shared: Arc<Shared>) -> Sending {
+    pub fn new(open: Open, events: Events, channels: &Channels, shared: Arc<Shared>) -> Sending {
+        let all = [&channels.requests, &channels.answers, &channels.events];
         Sending {
-            watch: Watch::new(&open, events, &[&channels.requests, &channels.answers], 0),
+            watch: Watch::new(&open, events, &all, 0),
             open,
-            channels,
             shared,
-            unconfirmed: FuturesUnordered::new(),
-            requests: HashSet::new(),
             blocked: false,
         }
     }
 
-    /// Serves until the connection is of no more use; says why.
-    pub async fn run(&mut self, messages: &mut mpsc::Receiver<Publish>) -> String {
-        let mut batch = Vec::with_capacity(BATCH);
+    /// Serves until the connection is of no more use; says why. Sends first what was `held` back.
+    pub async fn run(
+        &mut self,
+        channels: Channels,
+        held: Vec<Publish>,
+        messages: &mut mpsc::Receiver<Publish>,
+    ) -> String {
+        let mut replies = channels.replies.clone();
+        let mut flight = Flight::new();
+        let mut batch = held;
         let mut recheck = tokio::time::interval(RECHECK);
         recheck.reset();
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let room = UNCONFIRMED
-                .saturating_sub(self.unconfirmed.len())
-                .min(BATCH);
+            for publish in batch.drain(..) {
+                let Some(ready) = self.ready(publish) else {
+                    continue;
+                };
+                let (channel, mandatory) = match &ready.purpose {
+                    Purpose::Request(_) => (&channels.requests, true),
+                    Purpose::Answer(_) | Purpose::Park(_) => (&channels.answers, false),
+                    Purpose::Event(_) => (&channels.events, false),
+                };
+                flight.start(ready.purpose, ready.last, |number| {
+                    confirmed(number, channel, mandatory, ready.message)
+                });
+            }
+            let room = flight.room().min(BATCH);
             tokio::select! {
                 biased;
-                Some((purpose, fate)) = self.unconfirmed.next() => {
+                Some((purpose, fate)) = flight.next() => {
                     if let Err(why) = self.settle(purpose, fate) {
                         return why;
                     }
                 }
-                reply = self.channels.replies.next() => match reply {
+                reply = replies.next() => match reply {
                     Some(Ok(reply)) => self.reply(reply),
                     Some(Err(error)) => return self.lost(error.to_string()),
                     None => {
@@ -118,16 +129,22 @@ impl Sending {
                         return self.lost(why);
                     }
                 },
-                _ = messages.recv_many(&mut batch, room), if room > 0 => {
-                    for publish in batch.drain(..) {
-                        self.send(publish);
-                    }
-                }
+                _ = messages.recv_many(&mut batch, room), if room > 0 => {}
                 news = self.watch.next() => match news {
-                    News::Blocked => self.block(),
+                    News::Blocked => self.block(flight.requests()),
                     News::Unblocked => self.unblock(),
                     News::Lost(why) => return self.lost(why),
                 },
+                _ = sweep.tick(), if !flight.is_empty() => {
+                    for purpose in flight.overdue() {
+                        if let Err(why) = self.settle(Some(purpose), Fate::Overdue) {
+                            return why;
+                        }
+                    }
+                    if flight.is_stuck() && !self.blocked {
+                        return self.lost("the broker confirms nothing".into());
+                    }
+                }
                 _ = recheck.tick(), if self.shared.exchanges.any_trouble() => {
                     self.shared.exchanges.look(&self.open, true).await;
                 }
@@ -140,77 +157,58 @@ impl Sending {
         self.open.close().await;
     }
 
-    /// Publishes one message; its confirmation is taken up by the session.
-    pub fn send(&mut self, publish: Publish) {
+    /// Whether a message is to be published at all.
+    fn ready(&self, publish: Publish) -> Option<Ready> {
         let Publish {
             message,
             purpose,
             deadline,
         } = publish;
-        let channel = match &purpose {
+        match purpose {
             // Nobody waits any more.
-            Purpose::Request(_) if deadline.passed() => return,
-            Purpose::Request(key) if self.blocked => return self.shared.fail(*key, blocked()),
-            Purpose::Request(key) => {
-                self.requests.insert(*key);
-                self.channels.requests.clone()
+            Purpose::Request(_) if deadline.passed() => return None,
+            Purpose::Request(_) | Purpose::Event(_) if self.blocked => {
+                self.shared.fail(purpose, blocked());
+                return None;
             }
-            Purpose::Answer(_) | Purpose::Park(_) => self.channels.answers.clone(),
-        };
-        let options = BasicPublishOptions {
-            mandatory: matches!(purpose, Purpose::Request(_)),
-            immediate: false,
-        };
-        let last = deadline.instant() + GRACE;
-        let published = async move {
-            let properties = message.properties.with_headers(message.headers);
-            let (exchange, key) = (message.exchange, message.routing_key);
-            let confirmed = async {
-                let sent = channel.basic_publish(exchange, key, options, &message.body, properties);
-                sent.await?.await
-            };
-            let fate = match timeout_at(last, confirmed).await {
-                Ok(Ok(confirmation)) => Fate::Confirmed {
-                    refused: confirmation.is_nack(),
-                    returned: confirmation.take_message().map(Box::new),
-                },
-                Ok(Err(error)) => Fate::Failed(error),
-                Err(_) => Fate::Overdue,
-            };
-            (purpose, fate)
-        };
-        self.unconfirmed.push(published.boxed());
+            _ => {}
+        }
+        Some(Ready {
+            message,
+            purpose,
+            last: deadline.instant() + GRACE,
+        })
     }
 
     /// A message reached its fate. An error ends the session.
-    fn settle(&mut self, purpose: Purpose, fate: Fate) -> Result<(), String> {
-        if let Purpose::Request(key) = &purpose {
-            self.requests.remove(key);
-        }
-        let refused = match fate {
+    fn settle(&self, purpose: Option<Purpose>, fate: Fate) -> Result<(), String> {
+        let (refused, why) = match fate {
             Fate::Confirmed { refused, returned } => {
                 if let Some(returned) = returned {
                     // With a confirmation of several, it may belong to another of them.
                     self.returned(&returned);
                 }
-                refused
+                (refused, not_taken())
             }
-            Fate::Overdue => true,
+            Fate::Overdue => (true, unconfirmed()),
             // Dropping the purpose gives a delivery back to the broker.
             Fate::Failed(error) => return Err(self.lost(error.to_string())),
         };
         match purpose {
-            Purpose::Request(key) if refused => self.shared.fail(key, not_taken()),
-            Purpose::Request(_) => {}
-            Purpose::Answer(delivery) => {
+            Some(purpose @ (Purpose::Request(_) | Purpose::Event(_))) if refused => {
+                self.shared.fail(purpose, why);
+            }
+            Some(Purpose::Request(_)) | None => {}
+            Some(Purpose::Event(told)) => told.send(Ok(())).unwrap_or_default(),
+            Some(Purpose::Answer(delivery)) => {
                 if refused {
                     self.shared.metrics.dropped("amqp", "reply_not_taken");
                 }
                 // The call was carried out: delivering it again would do so twice.
                 delivery.ack();
             }
-            Purpose::Park(delivery) if refused => drop(delivery),
-            Purpose::Park(delivery) => delivery.ack(),
+            Some(Purpose::Park(delivery)) if refused => drop(delivery),
+            Some(Purpose::Park(delivery)) => delivery.ack(),
         }
         Ok(())
     }
@@ -218,7 +216,7 @@ impl Sending {
     /// The broker found no queue for a request.
     fn returned(&self, message: &BasicReturnMessage) {
         if let Some(key) = key_of(message) {
-            self.shared.fail(key, no_responder());
+            self.shared.fail(Purpose::Request(key), no_responder());
         }
     }
 
@@ -236,20 +234,18 @@ impl Sending {
         self.shared.metrics.dropped("amqp", reason);
     }
 
-    fn block(&mut self) {
+    fn block(&mut self, requests: Vec<Purpose>) {
         self.blocked = true;
-        self.shared.set_standing(Standing::Blocked);
-        tracing::warn!(bus = %self.shared.bus, "the broker takes no messages for now");
-        // Their requests lie in a socket that the broker does not read.
-        for key in self.requests.drain() {
-            self.shared.fail(key, blocked().handed_over());
+        self.shared.set_standing(Standing::Blocked, "");
+        // They lie in a socket that the broker does not read. Events there may wait.
+        for request in requests {
+            self.shared.fail(request, blocked().handed_over());
         }
     }
 
     fn unblock(&mut self) {
         self.blocked = false;
-        self.shared.set_standing(Standing::Up);
-        tracing::info!(bus = %self.shared.bus, "the broker takes messages again");
+        self.shared.set_standing(Standing::Up, "");
     }
 
     fn lost(&self, why: String) -> String {
@@ -269,6 +265,6 @@ pub(super) fn key_of(message: &RawDelivery) -> Option<u128> {
 pub(super) fn not_taken() -> Fault {
     Fault::unavailable(
         "refused",
-        "the broker did not take the request; the service's queue may be full",
+        "the broker did not take the message; a queue that it is for may be full",
     )
 }

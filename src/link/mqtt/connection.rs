@@ -7,6 +7,8 @@ use std::time::Duration;
 use rustls::ClientConfig;
 
 use super::message::{Delivery, Message};
+use super::receipt::Tag;
+use super::subscription::Subscription;
 use super::{v4, v5};
 use crate::config::{MqttBus, MqttProtocol};
 
@@ -25,6 +27,29 @@ pub(super) struct Settings {
     pub(super) batch: usize,
     pub(super) keep_alive: Duration,
     pub(super) connect_timeout: Duration,
+    pub(super) mode: Mode,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Sends, and takes replies, which are acknowledged on arrival; the broker keeps nothing.
+    Sends,
+    /// Receives, and acknowledges by hand. The broker keeps the session for so long after the
+    /// connection was lost; not at all without.
+    Receives { kept: Option<Duration> },
+}
+
+impl Mode {
+    /// In seconds, as MQTT 5 counts it.
+    pub(super) fn kept_secs(self) -> Option<u32> {
+        match self {
+            Mode::Receives { kept: Some(kept) } => {
+                Some(u32::try_from(kept.as_secs()).unwrap_or(u32::MAX))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The sending half; cheap to clone.
@@ -41,8 +66,9 @@ pub(super) enum Connection {
 
 /// What happened on a connection.
 pub(super) enum Event {
-    /// The broker accepted the connection and takes packets up to this size.
-    Connected { max_packet: usize },
+    /// The broker accepted the connection, takes packets up to this size, and may go on with the
+    /// session that it kept.
+    Connected { max_packet: usize, resumed: bool },
     /// A message came in.
     Delivery(Delivery),
     /// The broker is done with a message of QoS 1 or 2.
@@ -87,6 +113,12 @@ pub(super) enum SubAck {
     V4(rumqttc_v4::SubscribeNotice),
 }
 
+/// A promise of the broker's answer to an UNSUBSCRIBE.
+pub(super) enum UnsubAck {
+    V5(rumqttc_v5::UnsubscribeNotice),
+    V4(rumqttc_v4::UnsubscribeNotice),
+}
+
 /// Prepares a connection; it is made when it is polled.
 pub(super) fn open(settings: &Settings) -> Result<(Client, Connection), String> {
     Ok(match settings.bus.protocol {
@@ -112,7 +144,7 @@ impl Connection {
     pub(super) async fn next(&mut self) -> Result<Event, String> {
         match self {
             Connection::V5(events) => match events.poll().await {
-                Ok(raw) => Ok(v5::event(raw)),
+                Ok(raw) => Ok(v5::event(raw, events)),
                 Err(error) => Err(error.to_string()),
             },
             Connection::V4(events) => match events.poll().await {
@@ -133,10 +165,27 @@ impl Client {
     }
 
     /// Asks for subscriptions.
-    pub(super) fn subscribe(&self, filters: &[String]) -> Result<SubAck, PublishError> {
+    pub(super) fn subscribe(&self, wanted: &[Subscription]) -> Result<SubAck, PublishError> {
         match self {
-            Client::V5(client) => v5::subscribe(client, filters).map(SubAck::V5),
-            Client::V4(client) => v4::subscribe(client, filters).map(SubAck::V4),
+            Client::V5(client) => v5::subscribe(client, wanted).map(SubAck::V5),
+            Client::V4(client) => v4::subscribe(client, wanted).map(SubAck::V4),
+        }
+    }
+
+    /// Gives subscriptions up, also such that are not there.
+    pub(super) fn unsubscribe(&self, filters: &[String]) -> Result<UnsubAck, PublishError> {
+        match self {
+            Client::V5(client) => v5::unsubscribe(client, filters).map(UnsubAck::V5),
+            Client::V4(client) => v4::unsubscribe(client, filters).map(UnsubAck::V4),
+        }
+    }
+
+    /// Queues the acknowledgement of a message: PUBACK, or PUBREC at QoS 2, after which the
+    /// library does the rest. The queue has room for as many as a broker can wait for.
+    pub(super) fn acknowledge(&self, tag: Tag) -> Result<(), PublishError> {
+        match self {
+            Client::V5(client) => v5::acknowledge(client, tag),
+            Client::V4(client) => v4::acknowledge(client, tag),
         }
     }
 
@@ -165,6 +214,16 @@ impl SubAck {
         match self {
             SubAck::V5(notice) => v5::subscribed(notice).await,
             SubAck::V4(notice) => v4::subscribed(notice).await,
+        }
+    }
+}
+
+impl UnsubAck {
+    /// Whether the broker answered before the connection was lost.
+    pub(super) async fn wait(self) -> bool {
+        match self {
+            UnsubAck::V5(notice) => notice.wait_async().await.is_ok(),
+            UnsubAck::V4(notice) => notice.wait_async().await.is_ok(),
         }
     }
 }

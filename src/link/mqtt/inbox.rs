@@ -148,6 +148,8 @@ mod tests {
                 correlation: correlation.map(Bytes::from),
                 ..Properties::default()
             },
+            id: 0,
+            again: false,
         }
     }
 

@@ -28,6 +28,10 @@ pub struct Delivery {
     pub retained: bool,
     /// What MQTT 5 carries beside the body.
     pub properties: Properties,
+    /// The packet identifier; 0 at QoS 0.
+    pub(super) id: u16,
+    /// Whether the broker has sent it before (DUP).
+    pub(super) again: bool,
 }
 
 impl Delivery {

@@ -1,83 +1,47 @@
 //! The link to an MQTT broker, 5 or 3.1.1: a handle to publish and to ask with, a bounded queue,
-//! and one task that owns the connection, restores its subscriptions and tells its state.
+//! and two connections, each owned by one task that restores it and tells its state.
+//!
+//! One sends and takes replies; the broker forgets it with its end. The other takes calls and
+//! events; its session stays at the broker, so that nothing is missed while callway is away, and
+//! what comes is acknowledged by whoever took it.
 
 mod connection;
 mod inbox;
 mod message;
 mod outside;
-mod supervise;
+mod receipt;
+mod receiving;
+mod resume;
+mod sending;
+mod setup;
+mod subscription;
 mod topic;
+mod tries;
 mod v4;
 mod v5;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use self::connection::{Ack, AckError, Client, PublishError};
 use self::inbox::Inbox;
 pub use self::message::{Delivery, Message, Properties};
 pub use self::outside::{ask, probe};
+pub use self::receipt::Receipt;
+pub use self::setup::{Inward, Setup, Start};
+pub use self::subscription::{Deliveries, Inlet, Retain, Subscription};
 pub use self::topic::{below, is_publishable, matches};
+use super::board::{Board, Role};
 use crate::call::{Fault, Kind};
-use crate::config::{Limits, MqttBus, MqttProtocol};
-use crate::context::Context;
-use crate::observe::{LinkState, LinkStates, Metrics};
+use crate::config::{MqttBus, MqttProtocol};
+use crate::observe::{LinkState, Metrics};
 
 /// Room for topic and properties beside the largest body.
 const HEADROOM: usize = 64 * 1024;
-
-/// Takes what comes in on the call topics. It runs in the task that owns the connection, so it
-/// must not block and hands the work to another task.
-pub trait Deliveries: Send + Sync + 'static {
-    /// One message whose topic is the prefix or below it.
-    fn deliver(&self, link: &MqttLink, delivery: Delivery);
-}
-
-/// What a link is made from.
-pub struct Setup {
-    /// The broker.
-    pub bus: Arc<MqttBus>,
-    /// Unique at the broker: a second connection with the same id ends the first.
-    pub client_id: String,
-    /// The topic prefix below which replies are awaited.
-    pub inbox: String,
-    /// Bounds of messages and queues.
-    pub limits: Limits,
-    /// Where the call topics of [`MqttBus::calls`] go; they are not subscribed without.
-    pub calls: Option<Arc<dyn Deliveries>>,
-    /// Where the owning task runs.
-    pub tasks: TaskTracker,
-    /// Ends the link, what is queued sent first.
-    pub stop: CancellationToken,
-    /// Where its state is shown.
-    pub links: Arc<LinkStates>,
-    /// Where strays are counted.
-    pub metrics: Arc<Metrics>,
-}
-
-impl Setup {
-    /// The link of the daemon to one of its buses.
-    pub fn of(context: &Context, bus: &Arc<MqttBus>, calls: Option<Arc<dyn Deliveries>>) -> Setup {
-        let instance = &context.config.cluster.instance;
-        Setup {
-            bus: bus.clone(),
-            client_id: format!("callway-{instance}-{}", bus.common.name),
-            inbox: format!("callway/inbox/{instance}"),
-            limits: context.config.limits.clone(),
-            calls,
-            tasks: context.background.clone(),
-            stop: context.stop.clone(),
-            links: context.links.clone(),
-            metrics: context.metrics.clone(),
-        }
-    }
-}
 
 /// The handle to a link; cheap to clone.
 #[derive(Clone)]
@@ -85,29 +49,13 @@ pub struct MqttLink {
     shared: Arc<Shared>,
 }
 
-/// A link that waits to be started: once calls can be taken.
-#[must_use = "the link does nothing before it is started"]
-pub struct Start {
-    link: MqttLink,
-    setup: Setup,
-}
-
-impl Start {
-    /// Lets the owning task run. Never waits for the broker.
-    pub fn start(self) {
-        let tasks = self.setup.tasks.clone();
-        tasks.spawn(supervise::keep(self.link, self.setup));
-    }
-}
-
-/// What the handles and the owning task share.
+/// What the handles and the owning tasks share.
 struct Shared {
     bus: Arc<MqttBus>,
     /// There while messages can be sent and replies come back.
     open: ArcSwapOption<Open>,
     inbox: Inbox,
-    state: watch::Sender<(LinkState, String)>,
-    links: Arc<LinkStates>,
+    board: Board,
     metrics: Arc<Metrics>,
 }
 
@@ -136,12 +84,14 @@ impl MqttLink {
                 bus: setup.bus.clone(),
                 open: ArcSwapOption::empty(),
                 inbox: Inbox::new(setup.inbox.clone(), setup.limits.in_flight),
-                state: watch::Sender::new((LinkState::Connecting, String::new())),
-                links: setup.links.clone(),
+                board: Board::new(setup.bus.common.name.clone(), setup.links.clone()),
                 metrics: setup.metrics.clone(),
             }),
         };
-        link.shared.tell(LinkState::Connecting, "");
+        if !setup.inward.inlets.is_empty() {
+            let board = &link.shared.board;
+            board.set(Role::Receive, LinkState::Connecting, "");
+        }
         (link.clone(), Start { link, setup })
     }
 
@@ -155,27 +105,35 @@ impl MqttLink {
         self.shared.bus.protocol == MqttProtocol::V5
     }
 
-    /// Waits until the link is up; says why it is not if it failed or that takes too long.
+    /// Waits until both connections are up; says why not if one failed or that takes too long.
     pub async fn up(&self, patience: Duration) -> Result<(), String> {
-        let mut state = self.shared.state.subscribe();
-        let settled = state.wait_for(|(state, _)| *state != LinkState::Connecting);
-        match tokio::time::timeout(patience, settled).await {
-            Ok(Ok(settled)) if settled.0 == LinkState::Up => Ok(()),
-            Ok(Ok(settled)) => Err(settled.1.clone()),
-            Ok(Err(_)) => Err("the link has ended".into()),
-            Err(_) => Err(format!("the broker does not answer within {patience:?}")),
-        }
+        let settled = tokio::time::timeout(patience, self.shared.board.settled());
+        settled
+            .await
+            .unwrap_or_else(|_| Err(format!("the broker does not answer within {patience:?}")))
     }
 
-    /// Queues a message for the broker and, at QoS 1 and 2, waits for its acknowledgement; a link
-    /// on which none comes is given up.
+    /// Waits until messages can be sent, for as long as that takes.
+    pub async fn sendable(&self) {
+        self.shared.board.sending().await;
+    }
+
+    /// Queues a message for the broker at once, so in the order of the calls; the future waits, at
+    /// QoS 1 and 2, for its acknowledgement. A link on which none comes is given up.
     ///
     /// Returns `unavailable` while the link is down, `overloaded` if too much waits to be sent,
-    /// `no_responder` if the broker says that nobody has subscribed the topic.
-    pub async fn publish(&self, message: Message) -> Result<(), Fault> {
-        match self.queue(message)? {
-            None => Ok(()),
-            Some(ack) => ack.wait().await.map_err(|error| self.not_taken(error)),
+    /// `no_responder` if the broker says that nobody has subscribed the topic: to an event that is
+    /// as good as taken.
+    pub fn publish(
+        &self,
+        message: Message,
+    ) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
+        let (link, queued) = (self.clone(), self.queue(message));
+        async move {
+            match queued? {
+                None => Ok(()),
+                Some(ack) => ack.wait().await.map_err(|error| link.not_taken(error)),
+            }
         }
     }
 
@@ -268,12 +226,5 @@ impl MqttLink {
 
     fn name(&self) -> &str {
         &self.shared.bus.common.name
-    }
-}
-
-impl Shared {
-    fn tell(&self, state: LinkState, why: &str) {
-        self.links.set(&self.bus.common.name, state, why);
-        self.state.send_replace((state, why.to_owned()));
     }
 }

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::inbox::Correlation;
-use super::{Deliveries, Delivery, Message, MqttLink, ReplyTo, Setup};
+use super::setup::Session;
+use super::{Deliveries, Delivery, Inlet, Inward, Message, MqttLink, Receipt, ReplyTo, Setup};
 use crate::call::{Deadline, Fault, Kind};
 use crate::config::{Config, Limits, MqttBus};
 use crate::observe::{LinkStates, Metrics};
@@ -27,7 +28,7 @@ pub async fn ask(
     make: impl FnOnce(ReplyTo) -> Message,
     deadline: Deadline,
 ) -> Result<Delivery, Fault> {
-    let visit = Visit::start(bus, replies, Limits::default(), None);
+    let visit = Visit::start(bus, replies, Limits::default(), Vec::new());
     let asked = async {
         let up = visit.link.up(PATIENCE.min(deadline.remaining())).await;
         up.map_err(|why| Fault::unavailable("link_down", format!("the broker: {why}")))?;
@@ -39,28 +40,40 @@ pub async fn ask(
     outcome.unwrap_or_else(|_| late())
 }
 
-/// Connects to a bus and subscribes what callway would subscribe, without taking anything: says
-/// what works, or why it does not.
+/// Connects to a bus and subscribes what callway would subscribe, without taking anything from the
+/// session that the broker keeps for it: says what works, or why it does not.
 pub async fn probe(config: &Config, bus: &Arc<MqttBus>) -> Result<String, String> {
     let replies = format!("callway/inbox/{}", config.cluster.instance);
-    let calls = bus
-        .calls
-        .is_some()
-        .then(|| Arc::new(Unread) as Arc<dyn Deliveries>);
-    let visit = Visit::start(bus, &replies, config.limits.clone(), calls);
+    let calls = Inlet::calls(bus, Arc::new(Unread));
+    let events = Inlet::events(config, bus, Arc::new(Unread));
+    let mut what = vec!["an inbox".to_owned()];
+    what.extend(
+        calls
+            .iter()
+            .map(|calls| calls.subscriptions[0].filter.clone()),
+    );
+    what.extend(
+        events
+            .iter()
+            .map(|events| match events.subscriptions.len() {
+                1 => events.subscriptions[0].filter.clone(),
+                count => format!("{count} filters of channels"),
+            }),
+    );
+    let inlets = [calls, events].into_iter().flatten().collect();
+    let visit = Visit::start(bus, &replies, config.limits.clone(), inlets);
     let up = visit.link.up(PATIENCE).await;
     visit.leave().await;
-    up.map(|()| match &bus.calls {
-        Some(prefix) => format!("connection, and subscribing an inbox and {prefix}/#,"),
-        None => "connection, and subscribing an inbox,".into(),
-    })
+    up.map(|()| format!("connection, and subscribing {},", what.join(" and ")))
 }
 
-/// Lets calls pass: they are the daemon's.
+/// Lets what comes in pass: the daemon has a copy of its own.
 struct Unread;
 
 impl Deliveries for Unread {
-    fn deliver(&self, _link: &MqttLink, _delivery: Delivery) {}
+    fn deliver(&self, _link: &MqttLink, _delivery: Delivery, receipt: Receipt) {
+        receipt.ack();
+    }
 }
 
 /// A link for a short time, under a name of its own, so that it drives nobody out.
@@ -71,12 +84,7 @@ struct Visit {
 }
 
 impl Visit {
-    fn start(
-        bus: &Arc<MqttBus>,
-        replies: &str,
-        limits: Limits,
-        calls: Option<Arc<dyn Deliveries>>,
-    ) -> Visit {
+    fn start(bus: &Arc<MqttBus>, replies: &str, limits: Limits, inlets: Vec<Inlet>) -> Visit {
         let name = Correlation::random();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Arc::new(Metrics::new());
@@ -85,7 +93,11 @@ impl Visit {
             client_id: format!("callway-{name}"),
             inbox: format!("{replies}/{name}"),
             limits,
-            calls,
+            inward: Inward {
+                client_id: format!("callway-{name}-in"),
+                inlets,
+                session: Session::Clean,
+            },
             tasks: tasks.clone(),
             stop: stop.clone(),
             links: Arc::new(LinkStates::new(metrics.clone())),

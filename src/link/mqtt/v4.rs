@@ -3,20 +3,25 @@
 use std::time::Duration;
 
 use rumqttc_v4::mqttbytes::QoS;
-use rumqttc_v4::mqttbytes::v4::{Packet, Publish, SubscribeReasonCode};
+use rumqttc_v4::mqttbytes::v4::{Packet, PubAck, PubRec, Publish, SubscribeReasonCode};
 use rumqttc_v4::{
-    AsyncClient, Broker, Event as RawEvent, EventLoop, MqttOptions, NetworkOptions, PublishNotice,
-    PublishOptions, SubscribeFilterInput, SubscribeNotice, TlsConfiguration, Transport,
-    ValidatedTopic,
+    AckMode, AsyncClient, Broker, Event as RawEvent, EventLoop, ManualAck, MqttOptions,
+    NetworkOptions, PublishNotice, PublishOptions, SubscribeFilterInput, SubscribeNotice,
+    TlsConfiguration, Transport, UnsubscribeNotice, ValidatedTopic,
 };
 
-use super::connection::{AckError, Event, PublishError, Settings, bracketed};
+use super::connection::{AckError, Event, Mode, PublishError, Settings, bracketed};
 use super::message::{Delivery, Message, Properties};
+use super::receipt::Tag;
+use super::subscription::Subscription;
 
 /// MQTT 3.1.1 has no way to tell the broker a limit, and a packet over it would end the
 /// connection: anyone could cut the link off with one large message. So up to here a message is
 /// read and refused by itself.
 const MAX_PACKET: usize = 16 * 1024 * 1024;
+/// The largest packet that there is (§2.2.3). From a broker that keeps the session a larger one
+/// than the limit would come again with every connection, and nothing behind it ever.
+const ANY_PACKET: usize = 268_435_455 + 5;
 
 /// A client and the loop that must be polled for it. Nothing is connected yet.
 pub(super) fn open(settings: &Settings) -> Result<(AsyncClient, EventLoop), String> {
@@ -25,15 +30,20 @@ pub(super) fn open(settings: &Settings) -> Result<(AsyncClient, EventLoop), Stri
         settings.client_id.clone(),
         Broker::tcp(bus.host.clone(), bus.port),
     );
-    let max_packet = MAX_PACKET.max(settings.max_packet as usize);
+    let kept = settings.mode.kept_secs().is_some();
+    let max_packet = if kept { ANY_PACKET } else { MAX_PACKET };
+    let max_packet = max_packet.max(settings.max_packet as usize);
     options
         .set_keep_alive(settings.keep_alive.as_secs() as u16)
         .set_max_packet_size(max_packet, max_packet)
         .set_inflight(settings.inflight)
         .set_max_request_batch(settings.batch)
         .set_read_batch_size(settings.batch)
-        .try_set_clean_session(true)
+        .try_set_clean_session(!kept)
         .map_err(|error| error.to_string())?;
+    if let Mode::Receives { .. } = settings.mode {
+        options.set_ack_mode(AckMode::Manual);
+    }
     if let Some((user, password)) = &bus.login {
         options.set_credentials(user.clone(), password.expose().as_bytes().to_vec());
     }
@@ -90,16 +100,37 @@ pub(super) async fn acknowledged(notice: PublishNotice) -> Result<(), AckError> 
     }
 }
 
-/// Asks for subscriptions with QoS 1.
+/// Asks for subscriptions; of their terms MQTT 3.1.1 knows the QoS alone.
 pub(super) fn subscribe(
     client: &AsyncClient,
-    filters: &[String],
+    wanted: &[Subscription],
 ) -> Result<SubscribeNotice, PublishError> {
-    let filters = filters
+    let filters = wanted
         .iter()
-        .map(|filter| SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce));
+        .map(|wanted| SubscribeFilterInput::new(wanted.filter.clone(), qos(wanted.qos)));
     client
         .try_subscribe_many_tracked(filters)
+        .map_err(|_| PublishError::Closed)
+}
+
+/// Gives subscriptions up.
+pub(super) fn unsubscribe(
+    client: &AsyncClient,
+    filters: &[String],
+) -> Result<UnsubscribeNotice, PublishError> {
+    client
+        .try_unsubscribe_many_tracked(filters.iter().cloned())
+        .map_err(|_| PublishError::Closed)
+}
+
+/// Queues an acknowledgement.
+pub(super) fn acknowledge(client: &AsyncClient, tag: Tag) -> Result<(), PublishError> {
+    let packet = match tag.qos {
+        1 => ManualAck::PubAck(PubAck::new(tag.id)),
+        _ => ManualAck::PubRec(PubRec::new(tag.id)),
+    };
+    client
+        .try_manual_ack(packet)
         .map_err(|_| PublishError::Closed)
 }
 
@@ -123,8 +154,9 @@ pub(super) fn disconnect(client: &AsyncClient, patience: Duration) {
 pub(super) fn event(raw: RawEvent) -> Event {
     match raw {
         RawEvent::Incoming(Packet::Publish(publish)) => Event::Delivery(delivery(publish)),
-        RawEvent::Incoming(Packet::ConnAck(_)) => Event::Connected {
+        RawEvent::Incoming(Packet::ConnAck(ack)) => Event::Connected {
             max_packet: usize::MAX,
+            resumed: ack.session_present,
         },
         RawEvent::Incoming(Packet::PubAck(_) | Packet::PubComp(_)) => Event::Acknowledged,
         RawEvent::Incoming(_) => Event::Heard,
@@ -138,6 +170,8 @@ fn delivery(publish: Publish) -> Delivery {
         payload: publish.payload,
         qos: publish.qos as u8,
         retained: publish.retain,
+        id: publish.pkid,
+        again: publish.dup,
         properties: Properties::default(),
     }
 }

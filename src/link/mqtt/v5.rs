@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use rumqttc_v5::mqttbytes::QoS;
 use rumqttc_v5::mqttbytes::v5::{
-    ConnAck, Packet, PubAckReason, Publish, PublishProperties, RetainForwardRule,
+    ConnAck, Packet, PubAck, PubAckReason, PubRec, Publish, PublishProperties, RetainForwardRule,
     SubscribeReasonCode,
 };
 use rumqttc_v5::{
-    AsyncClient, Broker, Event as RawEvent, EventLoop, MqttOptions, NetworkOptions, PublishNotice,
-    PublishOptions, PublishResult, SubscribeFilterInput, SubscribeNotice, TlsConfiguration,
-    Transport, ValidatedTopic,
+    AckMode, AsyncClient, Broker, Event as RawEvent, EventLoop, ManualAck, MqttOptions,
+    NetworkOptions, PublishNotice, PublishOptions, PublishResult, SubscribeFilterInput,
+    SubscribeNotice, TlsConfiguration, Transport, UnsubscribeNotice, ValidatedTopic,
 };
 
-use super::connection::{AckError, Event, PublishError, Settings, bracketed};
+use super::connection::{AckError, Event, Mode, PublishError, Settings, bracketed};
 use super::message::{Delivery, Message, Properties};
+use super::receipt::Tag;
+use super::resume::Afresh;
+use super::subscription::{Retain, Subscription};
 
 /// A client and the loop that must be polled for it. Nothing is connected yet.
 pub(super) fn open(settings: &Settings) -> Result<(AsyncClient, EventLoop), String> {
@@ -25,18 +28,27 @@ pub(super) fn open(settings: &Settings) -> Result<(AsyncClient, EventLoop), Stri
     );
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
+    let kept = settings.mode.kept_secs();
     options
         .set_network_options(network)
         .set_keep_alive(settings.keep_alive.as_secs() as u16)
         .set_connect_timeout(settings.connect_timeout)
-        .set_clean_start(true)
-        .set_session_expiry_interval(Some(0))
+        .set_clean_start(kept.is_none())
+        .set_session_expiry_interval(Some(kept.unwrap_or(0)))
         // A broker drops what it may not send at once when its queue is short.
         .set_receive_maximum(Some(u16::MAX))
         .set_max_packet_size(Some(settings.max_packet))
         .set_outgoing_inflight_upper_limit(settings.inflight)
         .set_max_request_batch(settings.batch)
         .set_read_batch_size(settings.batch);
+    if let Mode::Receives { .. } = settings.mode {
+        options.set_ack_mode(AckMode::Manual);
+    }
+    if kept.is_some() {
+        options.set_session_store(Afresh {
+            inflight: settings.inflight,
+        });
+    }
     if let Some((user, password)) = &bus.login {
         options.set_credentials(user.clone(), password.expose().as_bytes().to_vec());
     }
@@ -104,17 +116,42 @@ pub(super) async fn acknowledged(notice: PublishNotice) -> Result<(), AckError> 
     }
 }
 
-/// Asks for subscriptions: with QoS 1, and without what the broker has kept.
+/// Asks for subscriptions.
 pub(super) fn subscribe(
     client: &AsyncClient,
-    filters: &[String],
+    wanted: &[Subscription],
 ) -> Result<SubscribeNotice, PublishError> {
-    let filters = filters.iter().map(|filter| {
-        SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce)
-            .retain_forward_rule(RetainForwardRule::Never)
+    let filters = wanted.iter().map(|wanted| {
+        SubscribeFilterInput::new(wanted.filter.clone(), qos(wanted.qos)).retain_forward_rule(
+            match wanted.retain {
+                Retain::Never => RetainForwardRule::Never,
+                Retain::OnSubscribe => RetainForwardRule::OnEverySubscribe,
+            },
+        )
     });
     client
         .try_subscribe_many_tracked(filters)
+        .map_err(|_| PublishError::Closed)
+}
+
+/// Gives subscriptions up.
+pub(super) fn unsubscribe(
+    client: &AsyncClient,
+    filters: &[String],
+) -> Result<UnsubscribeNotice, PublishError> {
+    client
+        .try_unsubscribe_many_tracked(filters.iter().cloned())
+        .map_err(|_| PublishError::Closed)
+}
+
+/// Queues an acknowledgement.
+pub(super) fn acknowledge(client: &AsyncClient, tag: Tag) -> Result<(), PublishError> {
+    let packet = match tag.qos {
+        1 => ManualAck::PubAck(PubAck::new(tag.id, None)),
+        _ => ManualAck::PubRec(PubRec::new(tag.id, None)),
+    };
+    client
+        .try_manual_ack(packet)
         .map_err(|_| PublishError::Closed)
 }
 
@@ -135,12 +172,17 @@ pub(super) fn disconnect(client: &AsyncClient, patience: Duration) {
 }
 
 /// Translates what the loop yields.
-pub(super) fn event(raw: RawEvent) -> Event {
+pub(super) fn event(raw: RawEvent, events: &mut EventLoop) -> Event {
     match raw {
         RawEvent::Incoming(Packet::Publish(publish)) => Event::Delivery(delivery(publish)),
-        RawEvent::Incoming(Packet::ConnAck(ack)) => Event::Connected {
-            max_packet: max_packet(&ack),
-        },
+        RawEvent::Incoming(Packet::ConnAck(ack)) => {
+            // It has served; left there, it would be asked to save something with every packet.
+            events.options.clear_session_store();
+            Event::Connected {
+                max_packet: max_packet(&ack),
+                resumed: ack.session_present,
+            }
+        }
         RawEvent::Incoming(Packet::PubAck(_) | Packet::PubComp(_)) => Event::Acknowledged,
         RawEvent::Incoming(Packet::PubRec(ack)) if ack.reason as u8 >= 0x80 => Event::Acknowledged,
         RawEvent::Incoming(_) => Event::Heard,
@@ -160,6 +202,8 @@ fn delivery(publish: Publish) -> Delivery {
         payload: publish.payload,
         qos: publish.qos as u8,
         retained: publish.retain,
+        id: publish.pkid,
+        again: publish.dup,
         properties: Properties {
             response_topic: properties.response_topic,
             correlation: properties.correlation_data,

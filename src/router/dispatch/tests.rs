@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio_util::task::TaskTracker;
 
 use super::Dispatcher;
 use crate::auth::{Caller, Grants, Token, digest};
 use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Payload, Reply, Via};
 use crate::config::{Limits, Retry, Route, RouteTarget, Schema};
 use crate::observe::Metrics;
+use crate::once::Once;
+use crate::oneway::OneWay;
 use crate::router::{Captures, Pattern, Table};
+use crate::spool::Spool;
+use crate::store::Store;
 use crate::target::Target;
 
 /// Does what the called method is named after.
@@ -38,9 +43,19 @@ impl Target for Actor {
 }
 
 struct World {
-    dispatcher: Dispatcher,
+    dispatcher: Arc<Dispatcher>,
+    _state: tempfile::TempDir,
     actor: Arc<Actor>,
     caller: Caller,
+}
+
+fn dispatcher(table: Table, state: &std::path::Path) -> Dispatcher {
+    let (limits, metrics) = (Limits::default(), Arc::new(Metrics::new()));
+    let store = Store::open(&state.join("callway.db"), &metrics).unwrap();
+    let spool = Spool::open(&state.join("spool"), &limits, &metrics).unwrap();
+    let once = Once::new(store.clone(), limits.key_window, TaskTracker::new());
+    let oneway = Arc::new(OneWay::new(spool, store));
+    Dispatcher::new(table, limits, metrics, once, oneway)
 }
 
 impl World {
@@ -84,8 +99,10 @@ impl World {
             grants,
             admin: false,
         };
+        let state = tempfile::tempdir().unwrap();
         World {
-            dispatcher: Dispatcher::new(table, Limits::default(), Arc::new(Metrics::new())),
+            dispatcher: Arc::new(dispatcher(table, state.path())),
+            _state: state,
             actor,
             caller: Caller::new(Arc::new(token)),
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::Ask;
 use super::seat::Mail;
@@ -16,7 +16,10 @@ const MAIL: usize = 1024;
 
 /// The registry of workers.
 #[derive(Default)]
-pub struct Workers(Mutex<Registry>);
+pub struct Workers {
+    registry: Mutex<Registry>,
+    offered: Notify,
+}
 
 #[derive(Default)]
 struct Registry {
@@ -57,7 +60,7 @@ impl Workers {
     /// A new worker without an offer.
     pub(super) fn join(&self) -> (u64, mpsc::Receiver<Mail>) {
         let (sender, mail) = mpsc::channel(MAIL);
-        let mut registry = self.0.lock();
+        let mut registry = self.registry.lock();
         let id = registry.count();
         let worker = Worker {
             mail: sender,
@@ -79,18 +82,24 @@ impl Workers {
                 distinct.push(method);
             }
         }
-        let mut registry = self.0.lock();
+        let mut registry = self.registry.lock();
         registry.withdraw(id);
         if let Some(worker) = registry.workers.get_mut(&id) {
             worker.methods = distinct;
             worker.concurrency = concurrency;
         }
         registry.enter(id);
+        self.offered.notify_one();
+    }
+
+    /// Waits for the next offer of any worker. For one who waits.
+    pub async fn offered(&self) {
+        self.offered.notified().await;
     }
 
     /// Forgets a worker.
     pub(super) fn leave(&self, id: u64) {
-        let mut registry = self.0.lock();
+        let mut registry = self.registry.lock();
         registry.withdraw(id);
         registry.workers.remove(&id);
     }
@@ -98,7 +107,7 @@ impl Workers {
     /// Takes a place at the least busy worker of the most specific pattern that takes this
     /// method, but at none of `asked`.
     pub(super) fn take(self: &Arc<Self>, method: &str, asked: &[u64]) -> Result<Place, NoWorker> {
-        let mut registry = self.0.lock();
+        let mut registry = self.registry.lock();
         let mut found = None;
         let mut all_busy = false;
         registry.groups.visit(method, &mut |group| {
@@ -235,7 +244,7 @@ impl Drop for Place {
             // A mailbox without room, or a worker that has gone, hears of it no more.
             let _told = self.mail.try_send(Mail::Cancelled(self.number)).is_ok();
         }
-        let mut registry = self.workers.0.lock();
+        let mut registry = self.workers.registry.lock();
         registry.rerank(self.worker, |worker| {
             worker.busy = worker.busy.saturating_sub(1);
         });
@@ -303,7 +312,7 @@ mod tests {
         drop(workers.take("c", &[]).ok().unwrap());
         workers.leave(id);
         drop(second);
-        let registry = workers.0.lock();
+        let registry = workers.registry.lock();
         assert!(registry.groups.is_empty() && registry.workers.is_empty());
     }
 }

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::bridge::{Bridge, CALLS, bus, route};
+use super::inside::{Home, Inside};
 use super::service::{Service, echo};
 use crate::support::{Amqp, Rabbit, TOKEN};
 
@@ -31,6 +32,42 @@ async fn a_property_that_is_no_text_stops_nobody_for_long() {
     };
     crate::eventually!(dead().await.unwrap().message_count() == 1);
     bridge.link_is(LinkState::Up).await;
+}
+
+#[tokio::test]
+async fn an_event_that_nobody_can_read_is_parked_alone() {
+    let rabbit = Rabbit::shared().await;
+    let client = Amqp::connect(&rabbit.url()).await;
+    let mut inside = Inside::start(&Home::new(), &rabbit, &[("t/{x}", "amq.topic", "t.{x}")]);
+    inside.link_is(LinkState::Up).await;
+    let publish = |body: &'static [u8]| {
+        let with = Default::default();
+        client.publish("amq.topic", "t.1", body, with)
+    };
+    publish(b"before").await;
+    let mut raw = Raw::connect(&rabbit).await;
+    raw.publish_with_broken_type("callway.events").await;
+    publish(b"after").await;
+    let mut seen = Vec::new();
+    while !seen.contains(&"after".to_owned()) {
+        let taken = inside.next().await;
+        seen.push(String::from_utf8(taken.message.body.to_vec()).unwrap());
+        taken.delivery.ack();
+    }
+    assert_eq!(seen[0], "before");
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..Default::default()
+    };
+    let dead = || {
+        client
+            .channel
+            .queue_declare("callway.dead".into(), passive, Default::default())
+    };
+    crate::eventually!(dead().await.unwrap().message_count() == 1);
+    inside.link_is(LinkState::Up).await;
+    inside.nothing_more().await;
+    assert_eq!(dead().await.unwrap().message_count(), 1);
 }
 
 /// A connection without a library.

@@ -84,10 +84,12 @@ async fn a_broker_short_of_memory_blocks_calls_out_and_nothing_else() {
     });
     let fault = bridge.call("a", "{}", LONG).await.unwrap_err();
     assert!(fault.may_retry(), "not even sent");
+    bridge.link_is(LinkState::Degraded).await;
     rabbit
         .control(&["set_vm_memory_high_watermark", "absolute", "2GiB"])
         .await;
     crate::eventually!(bridge.call("a", "{}", LONG).await.is_ok());
+    bridge.link_is(LinkState::Up).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::start;
@@ -56,7 +56,7 @@ async fn calls_fail_at_once_while_the_broker_is_away_and_work_again_after() {
     for _ in 0..3 {
         let waiting = caller.request("device/lamp", json!({})).await;
         let surely = caller.request("old/lamp", json!({})).await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        crate::eventually!(daemon.metric("callway_calls_in_flight").await == 2.0);
         let killed = Instant::now();
         broker.kill();
         for id in [waiting, surely] {
@@ -168,28 +168,42 @@ async fn a_stalled_broker_is_a_timeout_and_touches_nothing_else() {
         .await;
 }
 
-/// A broker that takes the inbox and refuses the call topics, but for the second time.
+/// One packet: its first byte, and what follows its length, which is below 16 KiB here.
+pub async fn packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let kind = stream.read_u8().await.ok()?;
+    let mut length = usize::from(stream.read_u8().await.ok()?);
+    if length > 0x7f {
+        length = length & 0x7f | usize::from(stream.read_u8().await.ok()?) << 7;
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some((kind, body))
+}
+
+/// A broker that takes every subscription but the one of the call topics, and that one only for
+/// the second time.
 async fn reluctant_broker() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("mqtt://{}", listener.local_addr().unwrap());
+    let refusals = Arc::new(AtomicUsize::new(1));
     tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut packet = [0; 1024];
-        let mut answers = [0x87, 0x01].into_iter();
-        while let Ok(length @ 1..) = stream.read(&mut packet).await {
-            let answer = match packet[0] {
-                0x10 => vec![0x20, 3, 0, 0, 0],
-                0x82 if !packet[..length].ends_with(b"field/call/#\x21") => {
-                    vec![0x90, 4, packet[2], packet[3], 0, 0x01]
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let refusals = refusals.clone();
+            tokio::spawn(async move {
+                while let Some((kind, body)) = packet(&mut stream).await {
+                    let calls = body.ends_with(b"field/call/#\x21");
+                    let refused = calls && refusals.swap(0, Ordering::Relaxed) > 0;
+                    let answer = match kind {
+                        0x10 => vec![0x20, 3, 0, 0, 0],
+                        0x82 if refused => vec![0x90, 4, body[0], body[1], 0, 0x87],
+                        0x82 => vec![0x90, 4, body[0], body[1], 0, 0x01],
+                        0xa2 => vec![0xb0, 4, body[0], body[1], 0, 0x11],
+                        0xc0 => vec![0xd0, 0],
+                        _ => continue,
+                    };
+                    stream.write_all(&answer).await.unwrap();
                 }
-                0x82 => {
-                    let answer = answers.next().unwrap_or(0x01);
-                    vec![0x90, 5, packet[2], packet[3], 0, 0x01, answer]
-                }
-                0xc0 => vec![0xd0, 0],
-                _ => continue,
-            };
-            stream.write_all(&answer).await.unwrap();
+            });
         }
     });
     url
@@ -260,29 +274,30 @@ async fn a_broker_that_acknowledges_nothing_is_left() {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             counter.fetch_add(1, Ordering::Relaxed);
-            let mut packet = [0; 4096];
-            while let Ok(length @ 1..) = stream.read(&mut packet).await {
-                let answer = match packet[0] {
-                    0x10 => vec![0x20, 3, 0, 0, 0],
-                    0x82 if packet[..length].ends_with(b"field/call/#\x21") => {
-                        vec![0x90, 5, packet[2], packet[3], 0, 1, 1]
-                    }
-                    0x82 => vec![0x90, 4, packet[2], packet[3], 0, 1],
-                    0xc0 => vec![0xd0, 0],
-                    _ => continue,
-                };
-                stream.write_all(&answer).await.unwrap();
-            }
+            tokio::spawn(async move {
+                while let Some((kind, body)) = packet(&mut stream).await {
+                    let answer = match kind {
+                        0x10 => vec![0x20, 3, 0, 0, 0],
+                        0x82 => vec![0x90, 4, body[0], body[1], 0, 1],
+                        0xa2 => vec![0xb0, 4, body[0], body[1], 0, 0x11],
+                        0xc0 => vec![0xd0, 0],
+                        _ => continue,
+                    };
+                    stream.write_all(&answer).await.unwrap();
+                }
+            });
         }
     });
     let daemon = one_bus(&url, "").start().await;
     daemon.link_is("field", "up").await;
+    // One connection sends, one receives.
+    assert_eq!(visits.load(Ordering::Relaxed), 2);
     let mut caller = daemon.ws().await;
     let id = caller.request("sure/lamp", json!({})).await;
     let fault = &caller.response(id).await["error"]["data"];
     assert_eq!(fault["kind"], "unavailable");
     assert_eq!(fault["detail"]["reason"], "link_lost");
-    crate::eventually!(visits.load(Ordering::Relaxed) > 1);
+    crate::eventually!(visits.load(Ordering::Relaxed) > 2);
 }
 
 /// A broker that says the same nonsense to everyone, and counts who came.

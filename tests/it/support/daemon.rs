@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -45,6 +45,9 @@ impl Setup {
             r#"
             [admin]
             address = "{admin}"
+            socket = "admin.sock"
+            [store]
+            url = "sqlite:state/callway.db"
             [scripts]
             directory = "scripts"
             [[listen]]
@@ -166,10 +169,37 @@ impl Daemon {
         Http::new(self.admin)
     }
 
+    /// Runs a command of callway against it.
+    pub async fn command(&self, arguments: &[&str]) -> Output {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_callway"));
+        command.args(arguments).arg("--config");
+        command.arg(self.directory.path().join("callway.toml"));
+        let output = tokio::time::timeout(PATIENCE, command.output()).await;
+        output.expect("the command does not end").unwrap()
+    }
+
+    /// Makes a token with `callway token create`.
+    pub async fn token(&self, name: &str, arguments: &[&str]) -> String {
+        let create = ["token", "create", name];
+        let output = self.command(&[&create[..], arguments].concat()).await;
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
     /// Kills it, starts it again, and waits until it is ready.
     pub async fn restart(&mut self) {
+        self.kill();
+        self.again().await;
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Starts it again after its end, and waits until it is ready.
+    pub async fn again(&mut self) {
         self.child = launch(&self.directory, &self.environment);
         self.get_ready().await;
     }

@@ -29,6 +29,12 @@ impl Mosquitto {
         Mosquitto::start_in(tempfile::tempdir().unwrap(), lines).await
     }
 
+    /// One that keeps sessions and what they missed over its end. Use [`Mosquitto::stop`]: what
+    /// it has not written yet does not survive [`Mosquitto::kill`].
+    pub async fn start_keeping() -> Mosquitto {
+        Mosquitto::start_with(&["persistence true"]).await
+    }
+
     /// One that only lets this user in.
     pub async fn start_with_login(user: &str, password: &str) -> Mosquitto {
         let directory = tempfile::tempdir().unwrap();
@@ -78,6 +84,14 @@ impl Mosquitto {
     /// Ends it with SIGKILL.
     pub fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Ends it in good order and waits until it has ended, so that it has written what it keeps.
+    pub async fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.terminate();
+            crate::eventually!(process.has_ended());
+        }
     }
 
     /// Kills it if it runs, starts it, and waits until it accepts connections.

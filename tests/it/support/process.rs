@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::PATIENCE;
 
@@ -66,6 +66,32 @@ impl Process {
             .flat_map(|process| paths(process.join("task")))
             .filter_map(|thread| stat(&thread)?.first()?.chars().next())
             .collect()
+    }
+
+    /// Asks the program to end.
+    pub fn terminate(&self) {
+        for process in self.programs() {
+            // It may have ended already.
+            kill_process(process, Signal::TERM).ok();
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.programs().is_empty()
+    }
+
+    /// What runs in the group beside the shell.
+    fn programs(&self) -> Vec<Pid> {
+        let shell = self.shell.id() as i32;
+        let group = shell.to_string();
+        let of_group = paths("/proc").into_iter().filter_map(|process| {
+            let fields = stat(&process)?;
+            let id: i32 = process.file_name()?.to_str()?.parse().ok()?;
+            let runs = fields.get(2) == Some(&group) && fields[0] != "Z" && id != shell;
+            runs.then(|| Pid::from_raw(id)).flatten()
+        });
+        of_group.collect()
     }
 
     /// Ends a pause.

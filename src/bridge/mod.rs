@@ -1,0 +1,243 @@
+//! The bridge from channels to buses and methods: what an event owes to others is put on disk, and
+//! one task for each bus sends it from there.
+//!
+//! The spool is always on the way, not only when a bus is away: so there is one path, in order,
+//! whatever happens, and what was acknowledged is on disk whether or not the process lives on.
+
+mod backlog;
+mod out;
+mod record;
+mod sender;
+mod waiters;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, try_join_all};
+
+use self::out::Out;
+use self::record::{Header, To};
+use self::sender::Sender;
+use self::waiters::{Arrival, Waiters};
+use crate::call::{Call, CallId, Deadline, Fault, Kind};
+use crate::channel::{Event, Forwarded, Origin, Outward};
+use crate::config::Channel;
+use crate::context::Context;
+use crate::link::amqp::AmqpLink;
+use crate::link::mqtt::MqttLink;
+use crate::router::{Captures, Place};
+use crate::spool::{Appended, Lane};
+use crate::store::Letter;
+
+/// Takes events to where their rows send them.
+pub struct Bridge {
+    context: Context,
+    buses: HashMap<Arc<str>, Bus>,
+}
+
+struct Bus {
+    out: Out,
+    /// The queue of its events in the spool.
+    queue: String,
+    waiters: Arc<Waiters>,
+}
+
+impl Bridge {
+    /// Over the links of the daemon.
+    pub fn new(
+        context: &Context,
+        mqtt: &HashMap<Arc<str>, MqttLink>,
+        amqp: &HashMap<Arc<str>, AmqpLink>,
+    ) -> Arc<Bridge> {
+        let mqtt = mqtt
+            .iter()
+            .map(|(bus, link)| (bus, Out::Mqtt(link.clone())));
+        let amqp = amqp
+            .iter()
+            .map(|(bus, link)| (bus, Out::Amqp(link.clone())));
+        let bus = |(name, out): (&Arc<str>, Out)| {
+            let bus = Bus {
+                out,
+                queue: format!("bus/{name}"),
+                waiters: Arc::default(),
+            };
+            (name.clone(), bus)
+        };
+        Arc::new(Bridge {
+            context: context.clone(),
+            buses: mqtt.chain(amqp).map(bus).collect(),
+        })
+    }
+
+    /// Sends what waits, and what comes, until the process stops.
+    pub fn start(self: &Arc<Bridge>) {
+        for (name, bus) in &self.buses {
+            let sender = Sender {
+                context: self.context.clone(),
+                bus: name.clone(),
+                out: bus.out.clone(),
+                waiters: bus.waiters.clone(),
+            };
+            let consumer = self.context.spool.consume(&bus.queue);
+            self.context.background.spawn(sender.run(consumer));
+        }
+        self.context.background.spawn(backlog::watch(self.clone()));
+    }
+
+    /// Puts a dead event back among those that wait.
+    pub async fn revive(&self, letter: Letter) -> Result<(), Fault> {
+        let header = serde_json::Value::Object(letter.headers);
+        let header: Header = serde_json::from_value(header).map_err(|_| unfit())?;
+        let bus = self.buses.get(&header.bus).ok_or_else(|| {
+            let message = format!("there is no bus {} any more", header.bus);
+            Fault::new(Kind::InvalidRequest, message)
+        })?;
+        let record = header.pack(&letter.body).ok_or_else(unfit)?;
+        let lane = Lane::Named(header.to.lane());
+        self.context.spool.append(&bus.queue, lane, record)?.await
+    }
+
+    fn spool(&self, debt: Debt) -> Result<(Appended, Arrival), Fault> {
+        // The configuration names no bus that is not there.
+        let bus = self.buses.get(&debt.header.bus).ok_or_else(unfit)?;
+        let record = debt.header.pack(&debt.payload).ok_or_else(unfit)?;
+        let lane = Lane::Named(debt.header.to.lane());
+        let appended = self.context.spool.append(&bus.queue, lane, record)?;
+        let arrival = bus.waiters.wait(appended.id());
+        Ok((appended, arrival))
+    }
+}
+
+/// What an event owes to one bus.
+struct Debt {
+    header: Header,
+    payload: bytes::Bytes,
+}
+
+impl Outward for Bridge {
+    fn forward(
+        &self,
+        event: &Event,
+        row: &Arc<Channel>,
+        origin: &Origin,
+    ) -> Result<Option<Forwarded>, Fault> {
+        let captures = row.pattern.captures(&event.channel);
+        let debts = debts(event, row, origin, &captures)?;
+        let call = call(&self.context, event, row, origin, &captures)?;
+        if debts.is_empty() && call.is_none() {
+            return Ok(None);
+        }
+        let mut kept: Vec<BoxFuture<'static, Result<(), Fault>>> = Vec::new();
+        let mut arrivals = Vec::new();
+        for debt in debts {
+            let (appended, arrival) = self.spool(debt)?;
+            kept.push(appended.boxed());
+            arrivals.push(arrival);
+        }
+        if let Some(call) = call {
+            let oneway = self.context.oneway.clone();
+            // The first poll puts it into the spool, so it is polled now.
+            let mut accepting = async move { oneway.accept(&call).await.map(drop) }.boxed();
+            match (&mut accepting).now_or_never() {
+                Some(Ok(())) => {}
+                Some(Err(fault)) => return Err(fault),
+                None => kept.push(accepting),
+            }
+        }
+        let delivered = async move {
+            for arrival in arrivals {
+                if !arrival.await {
+                    return false;
+                }
+            }
+            true
+        };
+        Ok(Some(Forwarded {
+            kept: async move { try_join_all(kept).await.map(drop) }.boxed(),
+            delivered: Some(delivered.boxed()),
+        }))
+    }
+}
+
+/// The buses that an event goes to. None goes back over the bus on which it came.
+fn debts(
+    event: &Event,
+    row: &Channel,
+    origin: &Origin,
+    captures: &Captures,
+) -> Result<Vec<Debt>, Fault> {
+    let came_over = match origin {
+        Origin::Bus { name, .. } => Some(name),
+        Origin::Client { .. } => None,
+    };
+    let debt = |bus: &Arc<str>, to: To| Debt {
+        header: Header {
+            bus: bus.clone(),
+            to,
+            channel: event.channel.clone(),
+            event_id: event.id.to_string(),
+            caller: match origin {
+                Origin::Client { caller, .. } => Some(caller.token().name.clone()),
+                Origin::Bus { .. } => None,
+            },
+            via: origin.via().as_str().to_owned(),
+            hops: event.hops,
+            traceparent: event.traceparent.clone(),
+            form: event.payload.form(),
+        },
+        payload: event.payload.bytes().clone(),
+    };
+    let mut debts = Vec::new();
+    if let Some(mqtt) = &row.mqtt
+        && mqtt.direction.sends_out()
+        && came_over != Some(&mqtt.bus)
+    {
+        let topic = mqtt.topic.expand(captures, Place::Topic)?;
+        let qos = mqtt.qos;
+        debts.push(debt(&mqtt.bus, To::Mqtt { topic, qos }));
+    }
+    if let Some(amqp) = &row.amqp
+        && amqp.direction.sends_out()
+        && came_over != Some(&amqp.bus)
+    {
+        let to = To::Amqp {
+            exchange: amqp.exchange.clone(),
+            routing_key: amqp.routing_key.expand(captures, Place::RoutingKey)?,
+        };
+        debts.push(debt(&amqp.bus, to));
+    }
+    Ok(debts)
+}
+
+/// The method that is called with an event.
+fn call(
+    context: &Context,
+    event: &Event,
+    row: &Channel,
+    origin: &Origin,
+    captures: &Captures,
+) -> Result<Option<Call>, Fault> {
+    let Some(call) = &row.call else {
+        return Ok(None);
+    };
+    // The configuration names no token row that is not there.
+    let caller = context.auth.by_name(&call.caller).ok_or_else(unfit)?;
+    Ok(Some(Call {
+        id: CallId::new(),
+        method: call.method.expand(captures, Place::Name)?.into(),
+        params: event.payload.clone(),
+        caller,
+        via: origin.via(),
+        deadline: Deadline::after(context.config.limits.timeout),
+        hops: event.hops.saturating_add(1),
+        traceparent: event.traceparent.clone(),
+        key: None,
+        http: None,
+        progress: None,
+    }))
+}
+
+fn unfit() -> Fault {
+    Fault::new(Kind::Internal, "the event cannot be written down")
+}

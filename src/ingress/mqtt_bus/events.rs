@@ -1,0 +1,54 @@
+//! Events that come in over an MQTT bus: each becomes an event of its channel before it is
+//! acknowledged.
+
+use std::sync::Arc;
+
+use crate::call::Via;
+use crate::config::MqttBus;
+use crate::context::Context;
+use crate::ingress::inward::{Arrival, Inward, Settled};
+use crate::link::mqtt::{Deliveries, Delivery, MqttLink, Receipt};
+
+/// Takes the events of one bus.
+pub struct MqttEvents {
+    context: Context,
+    inward: Inward,
+}
+
+impl MqttEvents {
+    /// For the channels that the bus feeds; `None` if there are none.
+    pub fn new(context: &Context, bus: &Arc<MqttBus>) -> Option<MqttEvents> {
+        let inward = Inward::new(context, &bus.common.name, Via::Mqtt)?;
+        Some(MqttEvents {
+            context: context.clone(),
+            inward,
+        })
+    }
+}
+
+impl Deliveries for MqttEvents {
+    fn deliver(&self, _link: &MqttLink, delivery: Delivery, receipt: Receipt) {
+        let properties = &delivery.properties;
+        let hops = properties.user("hops");
+        let arrival = Arrival {
+            place: delivery.topic(),
+            exchange: None,
+            payload: delivery.payload.clone(),
+            content_type: properties.content_type.as_deref(),
+            group: properties.user("callway-origin"),
+            id: properties.user("event-id"),
+            // What cannot be read counts as too often, so that no loop gets around the limit.
+            hops: hops.map_or(0, |hops| hops.parse().unwrap_or(u32::MAX)),
+            traceparent: properties.user("traceparent"),
+            retained: delivery.retained,
+        };
+        // Published here and now, so events keep the order in which they came.
+        let settled = self.inward.take(arrival);
+        self.context.tasks.spawn(async move {
+            match settled.await {
+                Settled::Done => receipt.ack(),
+                Settled::Again => drop(receipt),
+            }
+        });
+    }
+}

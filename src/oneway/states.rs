@@ -1,0 +1,123 @@
+//! What becomes of one-way calls, for those who ask by call id.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::call::CallId;
+
+/// Calls that are over and still remembered; then the oldest are forgotten.
+const REMEMBERED: usize = 100_000;
+
+/// How far a one-way call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is on disk and waits for its turn, or for the next try.
+    Queued,
+    /// It is being carried out.
+    Sent,
+    /// It was carried out.
+    Done,
+    /// It cannot be carried out and lies among the dead letters.
+    Dead,
+}
+
+impl State {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Sent => "sent",
+            State::Done => "done",
+            State::Dead => "dead",
+        }
+    }
+}
+
+/// The calls that wait or are under way, and the latest of those that are over.
+#[derive(Default)]
+pub(super) struct States(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    calls: HashMap<CallId, Known>,
+    over: VecDeque<CallId>,
+}
+
+struct Known {
+    caller: Arc<str>,
+    state: State,
+    /// How often it failed by itself, not for want of somebody to carry it out.
+    failures: u32,
+}
+
+impl States {
+    /// A call came so far.
+    pub(super) fn set(&self, id: CallId, caller: &Arc<str>, state: State) {
+        let mut inner = self.0.lock();
+        let known = inner.calls.entry(id).or_insert_with(|| Known {
+            caller: caller.clone(),
+            state,
+            failures: 0,
+        });
+        known.state = state;
+        if matches!(state, State::Done | State::Dead) {
+            inner.over.push_back(id);
+            if inner.over.len() > REMEMBERED
+                && let Some(oldest) = inner.over.pop_front()
+            {
+                inner.calls.remove(&oldest);
+            }
+        }
+    }
+
+    /// A call was not accepted after all.
+    pub(super) fn forget(&self, id: CallId) {
+        self.0.lock().calls.remove(&id);
+    }
+
+    /// A call failed by itself; says how often it has.
+    pub(super) fn failed(&self, id: CallId) -> u32 {
+        let mut inner = self.0.lock();
+        inner.calls.get_mut(&id).map_or(u32::MAX, |known| {
+            known.failures += 1;
+            known.failures
+        })
+    }
+
+    /// How far a call of this caller has come; `None` if nothing is known of it.
+    pub(super) fn of(&self, id: CallId, caller: &str) -> Option<State> {
+        let inner = self.0.lock();
+        let known = inner.calls.get(&id)?;
+        (*known.caller == *caller).then_some(known.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_its_caller_learns_of_a_call() {
+        let states = States::default();
+        let id = CallId::new();
+        states.set(id, &"a".into(), State::Queued);
+        assert_eq!(states.of(id, "b"), None);
+        states.set(id, &"a".into(), State::Done);
+        assert_eq!(states.of(id, "a"), Some(State::Done));
+        assert_eq!(states.of(CallId::new(), "a"), None);
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_in_time() {
+        let states = States::default();
+        let ids: Vec<_> = (0..=REMEMBERED).map(|_| CallId::new()).collect();
+        for id in &ids {
+            states.set(*id, &"a".into(), State::Done);
+        }
+        assert_eq!(states.of(ids[0], "a"), None);
+        assert_eq!(states.of(ids[1], "a"), Some(State::Done));
+        assert_eq!(states.0.lock().calls.len(), REMEMBERED);
+    }
+}

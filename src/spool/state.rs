@@ -1,0 +1,227 @@
+//! What is known of the spool in memory, and how it changes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::bodies::{Bodies, Body, Spot};
+use super::entry::{Entry, Place};
+use super::intake::{GROUP_BYTES, Group, Intake, Unwritten};
+use super::log::Grown;
+use super::queue::Queue;
+use super::recovery::Recovered;
+use super::segment::{Name, Segments};
+use super::{Lane, Sizes, record};
+use crate::call::Fault;
+use crate::call::unix_ms;
+
+/// Why a record is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No record is so large.
+    TooLarge,
+    /// `limits.spool_size` is reached.
+    Full,
+    /// Too much waits to be written.
+    Crowded,
+    /// The spool is closed.
+    Ended,
+}
+
+/// What is behind the lock.
+pub(super) struct State {
+    sizes: Sizes,
+    /// Each for good at its place.
+    pub queues: Vec<Queue>,
+    pub bodies: Bodies,
+    pub intake: Intake,
+    segments: Segments,
+    /// What the records that wait take on disk, with those that are just being written.
+    live: u64,
+    next_id: u64,
+    pub closing: bool,
+}
+
+impl State {
+    /// Takes over what was recovered.
+    pub(super) fn new(recovered: Recovered, sizes: Sizes) -> State {
+        let mut state = State {
+            sizes,
+            queues: Vec::new(),
+            bodies: Bodies::new(sizes.bodies),
+            intake: Intake::default(),
+            segments: recovered.segments,
+            live: 0,
+            next_id: recovered.next_id,
+            closing: false,
+        };
+        for (name, entries) in recovered.queues {
+            let mut queue = Queue::new(name);
+            for entry in entries {
+                queue.push(entry);
+            }
+            state.live += queue.bytes();
+            state.queues.push(queue);
+        }
+        state
+    }
+
+    /// The place of this queue; one that is new is empty.
+    pub(super) fn queue(&mut self, name: &str) -> usize {
+        let known = self.queues.iter().position(|queue| *queue.name == *name);
+        known.unwrap_or_else(|| {
+            self.queues.push(Queue::new(name.into()));
+            self.queues.len() - 1
+        })
+    }
+
+    /// The places of the queues that are meant: this one, or all.
+    pub(super) fn places(&self, name: Option<&str>) -> Vec<usize> {
+        let queues = self.queues.iter().enumerate();
+        let meant = queues.filter(|(_, queue)| name.is_none_or(|name| *queue.name == *name));
+        meant.map(|(place, _)| place).collect()
+    }
+
+    /// Lets a record wait to be written; says its id, and where its fate will be told.
+    pub(super) fn append(
+        &mut self,
+        queue: &str,
+        lane: Lane,
+        bytes: Bytes,
+    ) -> Result<(u64, oneshot::Receiver<Result<(), Fault>>), Refusal> {
+        if self.closing {
+            return Err(Refusal::Ended);
+        }
+        let length = record::length_of(queue, &bytes).ok_or(Refusal::TooLarge)?;
+        if self.live + self.intake.bytes() + u64::from(length) > self.sizes.spool {
+            return Err(Refusal::Full);
+        }
+        if self.intake.is_crowded(length) {
+            return Err(Refusal::Crowded);
+        }
+        let queue = self.queue(queue);
+        let id = self.next_id;
+        self.next_id += 1;
+        let (told, hears) = oneshot::channel();
+        self.intake.push(Unwritten {
+            id,
+            queue,
+            name: Arc::clone(&self.queues[queue].name),
+            body: Body {
+                accepted: unix_ms(),
+                lane,
+                bytes,
+            },
+            length,
+            told,
+        });
+        Ok((id, hears))
+    }
+
+    /// Records are about to be written.
+    pub(super) fn writing(&mut self, group: &Group) {
+        self.live += bytes_of(group);
+    }
+
+    /// They could not be.
+    pub(super) fn refused(&mut self, group: &Group) {
+        self.live -= bytes_of(group);
+    }
+
+    /// A file holds more than before.
+    pub(super) fn grown(&mut self, grown: &Grown) {
+        self.segments.grow(grown.key, grown.name, grown.end);
+    }
+
+    /// A record is on disk; there it waits now.
+    pub(super) fn kept(&mut self, id: u64, queue: usize, body: Body, place: Place) {
+        self.count(place, 1);
+        self.queues[queue].push(Entry::new(id, place, body.lane, body.accepted));
+        self.bodies.keep(id, body);
+    }
+
+    /// A record waits no more, if it still did; it is never handed out again.
+    pub(super) fn done(&mut self, queue: usize, id: u64) {
+        if let Some(place) = self.queues[queue].remove(id) {
+            self.settle(id, place);
+            self.intake.mark([id]);
+        }
+    }
+
+    /// Takes out everything of a queue; says how much that was.
+    pub(super) fn purge(&mut self, queue: usize) -> usize {
+        let entries = self.queues[queue].clear();
+        for entry in &entries {
+            self.settle(entry.id, entry.place);
+        }
+        self.intake.mark(entries.iter().map(|entry| entry.id));
+        entries.len()
+    }
+
+    fn settle(&mut self, id: u64, place: Place) {
+        self.bodies.forget(id);
+        self.live -= u64::from(place.length);
+        self.count(place, -1);
+    }
+
+    /// More or fewer wait in the file of this place.
+    fn count(&mut self, place: Place, change: i32) {
+        if let Some(segment) = self.segments.find(place.segment) {
+            segment.live = segment.live.saturating_add_signed(change);
+        }
+    }
+
+    /// Where a record lies that still waits.
+    pub(super) fn spot(&mut self, queue: usize, id: u64) -> Option<Spot> {
+        let place = self.queues[queue].find(id)?.place;
+        let name = self.segments.find(place.segment)?.name;
+        Some(Spot { name, place })
+    }
+
+    /// A record was copied; if it still waits, it does so there.
+    pub(super) fn moved(&mut self, queue: usize, id: u64, to: Place) {
+        if let Some(entry) = self.queues[queue].find(id) {
+            let from = std::mem::replace(&mut entry.place, to);
+            self.count(from, -1);
+            self.count(to, 1);
+        }
+    }
+
+    /// The oldest files in which nothing waits; they are forgotten here.
+    pub(super) fn needless(&mut self) -> Vec<Name> {
+        self.segments.needless()
+    }
+
+    /// The oldest file, if so much of the disk is wasted that what waits in it is to be copied.
+    pub(super) fn wasteful(&self) -> Option<u32> {
+        let used = self.segments.used(self.sizes.segment / 4);
+        let wasted = used.saturating_sub(self.live);
+        let bound = self.sizes.slack.max(self.live);
+        self.segments.oldest().filter(|_| wasted > bound)
+    }
+
+    /// Some of the records that wait in a file: their queues and ids.
+    pub(super) fn waiting_in(&self, segment: u32) -> Vec<(usize, u64)> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        for (queue, entries) in self.queues.iter().enumerate() {
+            let here = entries
+                .iter()
+                .filter(|entry| entry.place.segment == segment);
+            for entry in here {
+                found.push((queue, entry.id));
+                bytes += u64::from(entry.place.length);
+                if bytes > GROUP_BYTES {
+                    return found;
+                }
+            }
+        }
+        found
+    }
+}
+
+fn bytes_of(group: &Group) -> u64 {
+    let lengths = group.records.iter().map(|record| u64::from(record.length));
+    lengths.sum()
+}
