@@ -43,8 +43,8 @@ impl Body for Stream {
 }
 
 /// Subscribes, and feeds a stream with what comes of it. `cut` is cancelled for a client that is
-/// too slow; its connection has to end, because it would read the end of the stream no sooner than
-/// the rest.
+/// too slow, or whose token is no more: its connection has to end, because it would read the end of
+/// the stream no sooner than the rest.
 pub(super) async fn follow(
     context: &Context,
     caller: Caller,
@@ -53,6 +53,7 @@ pub(super) async fn follow(
     cut: &CancellationToken,
 ) -> Result<Stream, Fault> {
     let room = context.config.limits.send_queue / 4 * 3;
+    let ended = caller.ended();
     let mut subscriber = context.hub.subscriber(caller, room);
     subscriber.subscribe(0, channel, since)?;
     let subscribed = match next(&mut subscriber).await {
@@ -71,7 +72,14 @@ pub(super) async fn follow(
         context: context.clone(),
         cut: cut.clone(),
     };
-    context.tasks.spawn(feeder.run(stream_start(&subscribed)));
+    let (start, cut) = (stream_start(&subscribed), cut.clone());
+    context.tasks.spawn(async move {
+        tokio::select! {
+            () = feeder.run(start) => {}
+            // Not even what waits is for a token that was revoked.
+            () = ended => cut.cancel(),
+        }
+    });
     Ok(Stream(receiver))
 }
 

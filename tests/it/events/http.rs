@@ -137,3 +137,21 @@ async fn a_stream_goes_on_where_it_was_lost() {
     assert_eq!(daemon.stop().await, 0);
     assert_eq!(stream.next().await, None);
 }
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token() {
+    let daemon = world().await;
+    let token = daemon.token("ada", &["--subscribe", "{path...}"]).await;
+    let path = format!("/api/channels/live/a?token={token}");
+    let stream = Sse::open(daemon.address, &path, &[]).await;
+    let mut stream = stream.unwrap_or_else(|status| panic!("{status}"));
+    let mut rpc = daemon.ws().await;
+    publish(&mut rpc, "live/a", json!(1)).await;
+    assert_eq!(stream.next().await.unwrap()["payload"], 1);
+    let revoked = daemon.command(&["token", "revoke", "ada"]).await;
+    assert!(revoked.status.success());
+    assert_eq!(stream.next().await, None);
+    publish(&mut rpc, "live/a", json!(2)).await;
+    crate::eventually!(daemon.metric("callway_subscriptions").await == 0.0);
+    assert_eq!(Sse::open(daemon.address, &path, &[]).await.err(), Some(401));
+}
