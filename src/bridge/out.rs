@@ -94,6 +94,7 @@ fn amqp(
         )
     })?;
     let message = message
+        .persistent()
         .text("callway-origin", group)
         .text("event-id", &header.event_id)
         .number("hops", u64::from(header.hops) + 1);

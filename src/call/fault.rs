@@ -273,6 +273,24 @@ impl Fault {
         self
     }
 
+    /// The end of the process is near: another one, or another member of the cluster, takes it.
+    pub fn shutting_down() -> Fault {
+        Fault::new(Kind::ShuttingDown, "callway is shutting down")
+            .with_retry_after(Duration::from_secs(1))
+    }
+
+    /// Whether what could not be kept now may be kept later, however often that is tried.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Unavailable
+                | Kind::Overloaded
+                | Kind::ShuttingDown
+                | Kind::Timeout
+                | Kind::Internal
+        )
+    }
+
     /// Whether the same call may be tried again: nothing was handed over and the cause may pass.
     pub fn may_retry(&self) -> bool {
         !self.handed_over && matches!(self.kind, Kind::Unavailable | Kind::NoResponder)

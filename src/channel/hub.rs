@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -195,8 +194,7 @@ impl Hub {
             )
         })?;
         if self.draining.load(Ordering::Relaxed) {
-            let fault = Fault::new(Kind::ShuttingDown, "callway is shutting down");
-            return Err(fault.with_retry_after(Duration::from_secs(1)));
+            return Err(Fault::shutting_down());
         }
         Ok(row)
     }

@@ -145,7 +145,9 @@ impl Receipt {
         let keeping = async {
             let position = match place {
                 Place::Known(position) => position,
-                Place::Coming(told) => Some(told.await.unwrap_or_else(|_| Err(ended()))?),
+                Place::Coming(told) => {
+                    Some(told.await.unwrap_or_else(|_| Err(Fault::shutting_down()))?)
+                }
             };
             let delivered = match forwarded {
                 None => None,
@@ -178,10 +180,6 @@ impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Receipt({})", self.id)
     }
-}
-
-fn ended() -> Fault {
-    Fault::new(Kind::ShuttingDown, "callway is shutting down")
 }
 
 fn too_late() -> Fault {

@@ -36,6 +36,14 @@ pub fn print_fault(fault: &Fault, json: bool) {
     }
 }
 
+/// Whether connecting again may help.
+pub fn worth_another_try(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Unavailable | Kind::Timeout | Kind::Overloaded | Kind::ShuttingDown
+    )
+}
+
 /// The exit code for a failed call, after `sysexits.h`.
 pub fn exit_code(kind: Kind) -> u8 {
     match kind {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::credential::{TokenArgs, load_trust};
 use super::exec::{Failed, Job, Program};
-use super::outcome::{exit_code, print_fault};
+use super::outcome::{exit_code, print_fault, worth_another_try};
 use crate::auth::Secret;
 use crate::call::{Fault, Kind, Payload};
 use crate::client::{self, Address, Frame, Socket, Trust};
@@ -124,7 +124,7 @@ impl Worker {
                         Err(fault) => fault,
                     }
                 }
-                Err(fault) if may_pass(fault.kind) => fault,
+                Err(fault) if worth_another_try(fault.kind) => fault,
                 Err(fault) => {
                     print_fault(&fault, false);
                     return ExitCode::from(exit_code(fault.kind));
@@ -178,14 +178,6 @@ impl Worker {
             requests: HashMap::new(),
         })
     }
-}
-
-/// Whether connecting again may help.
-fn may_pass(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Unavailable | Kind::Timeout | Kind::Overloaded | Kind::ShuttingDown
-    )
 }
 
 /// A message of the server, as far as a worker looks at it.

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::auth::Secret;
-use crate::call::{Fault, Kind};
+use crate::call::Fault;
 use crate::client::{Address, Following, Told, Trust};
 use crate::link::Backoff;
 
 use super::credential::{TokenArgs, load_trust};
-use super::outcome::{exit_code, print_fault};
+use super::outcome::{exit_code, print_fault, worth_another_try};
 use super::publish::refuse_brokers;
 
 /// What `callway subscribe` is given.
@@ -95,7 +95,7 @@ impl Reader<'_> {
                 Err(fault) => fault,
             };
             // Who was never let in learns why at once.
-            if !self.begun || !may_pass(fault.kind) {
+            if !self.begun || !worth_another_try(fault.kind) {
                 print_fault(&fault, self.args.json);
                 return ExitCode::from(exit_code(fault.kind));
             }
@@ -137,12 +137,4 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-/// Whether connecting again may help.
-fn may_pass(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Unavailable | Kind::Timeout | Kind::Overloaded | Kind::ShuttingDown
-    )
 }

@@ -82,7 +82,7 @@ impl Envelope {
             token: wire.token.map(Secret::new),
             reply_to: wire.reply_to,
             timeout,
-            key: wire.key.filter(|key| !key.is_empty()).map(Arc::from),
+            key: wire.key.map(Arc::from),
             hops: wire.hops,
         })
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use self::line::{Line, Turn};
-use crate::call::{Fault, Kind, Payload, Via, is_traceparent};
+use crate::call::{Fault, Payload, Via, is_traceparent, ordered_id};
 use crate::channel::{Origin, Publish, Receipt};
 use crate::config::Channel;
 use crate::context::Context;
@@ -25,6 +25,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Inward {
     context: Context,
     origin: Origin,
+    bus: Arc<str>,
     via: Via,
     rows: Vec<Row>,
     /// What cannot be kept now waits here, so that nothing overtakes it.
@@ -81,6 +82,7 @@ impl Inward {
                 name: bus.clone(),
                 via,
             },
+            bus: bus.clone(),
             via,
             rows,
             line: Line::default(),
@@ -96,12 +98,11 @@ impl Inward {
     ) -> impl Future<Output = Settled> + Send + use<> {
         let events = self.events(&arrival);
         let context = self.context.clone();
-        let (via, place) = (self.via, arrival.place.to_owned());
         let published: Vec<_> = events
             .into_iter()
             .map(|event| match self.line.is_empty() {
                 true => match context.hub.publish(event.clone()) {
-                    Err(fault) if may_pass(&fault) => Published::Waits(event, self.line.join()),
+                    Err(fault) if fault.may_pass() => Published::Waits(event, self.line.join()),
                     outcome => Published::Now(event, outcome),
                 },
                 false => Published::Waits(event, self.line.join()),
@@ -110,8 +111,10 @@ impl Inward {
         let taken = Taken {
             context,
             line: self.line.clone(),
-            via,
-            place,
+            via: self.via,
+            bus: self.bus.clone(),
+            place: arrival.place.to_owned(),
+            exchange: arrival.exchange.map(str::to_owned),
         };
         taken.settle(published)
     }
@@ -146,7 +149,11 @@ impl Inward {
             payload: Payload::from_body(arrival.payload.clone(), arrival.content_type),
             origin: self.origin.clone(),
             hops: arrival.hops,
-            id: arrival.id.and_then(|id| Uuid::try_parse(id).ok()),
+            // One id for all tries to keep it.
+            id: arrival
+                .id
+                .and_then(|id| Uuid::try_parse(id).ok())
+                .or_else(|| Some(ordered_id())),
             traceparent: arrival
                 .traceparent
                 .filter(|text| is_traceparent(text))
@@ -197,7 +204,10 @@ struct Taken {
     context: Context,
     line: Line,
     via: Via,
+    bus: Arc<str>,
+    /// The topic or the routing key.
     place: String,
+    exchange: Option<String>,
 }
 
 impl Taken {
@@ -252,31 +262,33 @@ impl Taken {
     async fn judge(&self, event: &Publish, kept: Result<(), Fault>) -> Option<Settled> {
         match kept {
             Ok(()) => Some(Settled::Done),
-            Err(fault) if may_pass(&fault) => {
+            Err(fault) if fault.may_pass() => {
                 tracing::debug!(channel = %event.channel, %fault, "an event cannot be kept now");
                 None
             }
             Err(fault) => {
-                let body = event.payload.bytes().clone();
-                self.bury(&fault, body).await.ok().map(|()| Settled::Done)
+                let buried = self.bury(event, &fault).await;
+                buried.ok().map(|()| Settled::Done)
             }
         }
     }
 
     /// It can never be an event of its channel, so it is kept for people to look at.
-    async fn bury(&self, fault: &Fault, body: Bytes) -> Result<(), Fault> {
-        let via = self.via.as_str();
+    async fn bury(&self, event: &Publish, fault: &Fault) -> Result<(), Fault> {
+        let (via, bus) = (self.via.as_str(), &*self.bus);
         self.context.metrics.dropped(via, "poison");
-        tracing::warn!(via, %fault, "a message that can be no event was put aside");
-        let (kind, none) = (LetterKind::Message, json!({}));
-        let letter = Letter::new(kind, &self.place, via, fault, &none, body);
+        tracing::warn!(via, bus, %fault, "a message that can be no event was put aside");
+        let beside = json!({
+            "bus": bus,
+            "exchange": self.exchange,
+            "channel": event.channel,
+            "content_type": event.payload.content_type(),
+            "event_id": event.id.map(|id| id.to_string()),
+            "hops": event.hops,
+            "traceparent": event.traceparent,
+        });
+        let (kind, body) = (LetterKind::Message, event.payload.bytes().clone());
+        let letter = Letter::new(kind, &self.place, bus, fault, &beside, body);
         self.context.bury(letter).await
     }
-}
-
-fn may_pass(fault: &Fault) -> bool {
-    matches!(
-        fault.kind,
-        Kind::Unavailable | Kind::Overloaded | Kind::ShuttingDown | Kind::Internal
-    )
 }

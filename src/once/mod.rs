@@ -72,16 +72,23 @@ impl Once {
     }
 
     /// The outcome of the first call with this key, which is carried out by `work` if it is this
-    /// one.
+    /// one. `receipt` tells whether the outcome is but a receipt.
     ///
-    /// Returns `invalid_request` if the key belongs to a call with other params, `unavailable` if
-    /// the outcome of its call is unknown or nothing can be kept.
-    pub async fn run<W>(&self, call: &Call, key: &Arc<str>, work: impl FnOnce() -> W) -> Outcome
+    /// Returns `invalid_request` if the key belongs to a call with other params or to one with a
+    /// receipt for an outcome, `unavailable` if the outcome of its call is unknown or nothing can
+    /// be kept.
+    pub async fn run<W>(
+        &self,
+        call: &Call,
+        key: &Arc<str>,
+        receipt: bool,
+        work: impl FnOnce() -> W,
+    ) -> Outcome
     where
         W: Future<Output = Outcome> + Send + 'static,
     {
-        if key.len() > LONGEST_KEY {
-            let why = format!("an idempotency key has at most {LONGEST_KEY} bytes");
+        if key.is_empty() || key.len() > LONGEST_KEY {
+            let why = format!("an idempotency key has 1 to {LONGEST_KEY} bytes");
             return Err(Fault::new(Kind::InvalidRequest, why));
         }
         let name = KeyName {
@@ -89,7 +96,7 @@ impl Once {
             method: call.method.clone(),
             key: key.clone(),
         };
-        let params = fingerprint(call.params.bytes());
+        let params = fingerprint(call.params.bytes(), receipt);
         let mut ended = self.join(name, params, work)?;
         match ended.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(unknown())),
@@ -172,18 +179,21 @@ impl Drop for Place {
     }
 }
 
-/// The SHA-256 of params, as they came.
-fn fingerprint(params: &[u8]) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, params);
+/// The SHA-256 of params, as they came, and of whether they are for a receipt.
+fn fingerprint(params: &[u8], receipt: bool) -> [u8; 32] {
+    let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    digest.update(&[u8::from(receipt)]);
+    digest.update(params);
     let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest.as_ref());
+    bytes.copy_from_slice(digest.finish().as_ref());
     bytes
 }
 
 fn other_params() -> Fault {
     Fault::new(
         Kind::InvalidRequest,
-        "this idempotency key was used with other params; take another key for another call",
+        "this idempotency key was used with other params, or for a receipt where this call wants \
+         an outcome; take another key for another call",
     )
     .with_http_status(422)
 }

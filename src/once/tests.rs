@@ -31,7 +31,9 @@ impl World {
             tokio::task::yield_now().await;
             outcome
         };
-        self.once.run(&call(params), &Arc::from(key), work).await
+        self.once
+            .run(&call(params), &Arc::from(key), false, work)
+            .await
     }
 
     fn runs(&self) -> u32 {
@@ -145,7 +147,7 @@ async fn a_call_goes_on_when_its_caller_goes_away() {
         ok("done")
     };
     let (asked, key) = (call("1"), Arc::from("k"));
-    let first = world.once.run(&asked, &key, work);
+    let first = world.once.run(&asked, &key, false, work);
     assert!(
         futures_util::poll!(Box::pin(first)).is_pending(),
         "and is dropped"
@@ -162,11 +164,12 @@ async fn a_call_that_ended_with_the_process_is_not_repeated() {
         method: "pay".into(),
         key: "k".into(),
     };
-    let begun = world
-        .once
-        .0
-        .store
-        .begin_key(&name, fingerprint(b"1"), Duration::from_secs(9));
+    let begun =
+        world
+            .once
+            .0
+            .store
+            .begin_key(&name, fingerprint(b"1", false), Duration::from_secs(9));
     assert_eq!(begun.await.unwrap(), Begun::Fresh);
     let again = World {
         once: open(&world.directory),

@@ -96,14 +96,6 @@ impl OneWay {
     }
 }
 
-/// Whether a call that was not accepted may be accepted later.
-pub fn may_pass(fault: &Fault) -> bool {
-    matches!(
-        fault.kind,
-        Kind::Unavailable | Kind::Overloaded | Kind::ShuttingDown | Kind::Timeout | Kind::Internal
-    )
-}
-
 /// A call that can never be carried out, as a dead letter.
 pub fn letter(call: &Call, fault: &Fault) -> Letter {
     letter_of(&Header::of(call), call.params.bytes().clone(), fault)

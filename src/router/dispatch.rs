@@ -44,6 +44,17 @@ enum Want {
     Work,
 }
 
+impl Want {
+    /// Whether a call on this row gets a receipt, and is carried out later.
+    fn is_receipt(self, row: &Row) -> bool {
+        match self {
+            Want::Outcome => row.route.one_way,
+            Want::Receipt => true,
+            Want::Work => false,
+        }
+    }
+}
+
 impl Dispatcher {
     /// Over a routing table.
     pub fn new(
@@ -108,6 +119,12 @@ impl Dispatcher {
     /// Whether the row that takes this name, if there is one, may be called by HTTP GET.
     pub fn allows_get(&self, name: &str) -> Option<bool> {
         self.table.load().find(name).map(|row| row.route.get)
+    }
+
+    /// Whether calls of this name get a receipt instead of an outcome.
+    pub fn is_one_way(&self, name: &str) -> bool {
+        let table = self.table.load();
+        table.find(name).is_some_and(|row| row.route.one_way)
     }
 
     /// Takes one call to its outcome. Dropping the future cancels the call, unless it has an
@@ -204,8 +221,9 @@ impl Dispatcher {
                 })
             }
         };
-        let outcome =
-            tokio::time::timeout_at(call.deadline.instant(), self.once.run(call, key, work));
+        let receipt = want.is_receipt(row);
+        let outcome = self.once.run(call, key, receipt, work);
+        let outcome = tokio::time::timeout_at(call.deadline.instant(), outcome);
         outcome.await.unwrap_or_else(|_elapsed| Err(timed_out()))
     }
 
@@ -216,14 +234,14 @@ impl Dispatcher {
         tokio::select! {
             biased;
             outcome = run => outcome.unwrap_or_else(|_elapsed| Err(timed_out())),
-            () = self.cut_off.cancelled() => Err(shutting_down("callway ended before there was a reply")),
+            () = self.cut_off.cancelled() => Err(cut_off()),
             () = caller_ended => Err(token_ended()),
         }
     }
 
     fn check_limits(&self, call: &Call, row: &Row) -> Result<(), Fault> {
         if self.draining.load(Ordering::Relaxed) {
-            return Err(shutting_down("callway is shutting down"));
+            return Err(Fault::shutting_down());
         }
         if self.in_flight.load(Ordering::Relaxed) > self.limits.in_flight {
             self.metrics.limit_reached("in_flight");
@@ -255,11 +273,7 @@ impl Dispatcher {
     }
 
     async fn enter_and_run(&self, call: &mut Call, row: &Row, want: Want) -> Outcome {
-        let accepts = match want {
-            Want::Outcome => row.route.one_way,
-            Want::Receipt => true,
-            Want::Work => false,
-        };
+        let accepts = want.is_receipt(row);
         // A one-way call counts against the rate when it is accepted, and takes a place when it is
         // carried out.
         if want != Want::Work {
@@ -305,7 +319,8 @@ fn forbidden(method: &str) -> Fault {
     )
 }
 
-fn shutting_down(message: &'static str) -> Fault {
+fn cut_off() -> Fault {
+    let message = "callway ended before there was a reply";
     Fault::new(Kind::ShuttingDown, message).with_retry_after(Duration::from_secs(1))
 }
 

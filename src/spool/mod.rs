@@ -170,7 +170,7 @@ impl Spool {
                 let fault = "too much waits to be kept, try again soon";
                 Fault::new(Kind::Overloaded, fault).with_retry_after(Duration::from_secs(1))
             }
-            Refusal::Ended => ended(),
+            Refusal::Ended => Fault::shutting_down(),
         }
     }
 
@@ -245,12 +245,8 @@ impl Future for Appended {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let told = Pin::new(&mut self.told).poll(context);
-        told.map(|told| told.unwrap_or_else(|_| Err(ended())))
+        told.map(|told| told.unwrap_or_else(|_| Err(Fault::shutting_down())))
     }
-}
-
-fn ended() -> Fault {
-    Fault::new(Kind::ShuttingDown, "callway is shutting down")
 }
 
 #[cfg(test)]

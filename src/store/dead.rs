@@ -119,7 +119,7 @@ impl Store {
         self.bury_then(letter, keep, |outcome| {
             told.send(outcome).unwrap_or_default(); // nobody waits any more
         })?;
-        hears.await.unwrap_or_else(|_| Err(super::ended()))
+        hears.await.unwrap_or_else(|_| Err(Fault::shutting_down()))
     }
 
     /// The same without waiting: queued in the order of the calls, and `told` learns from the

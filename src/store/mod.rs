@@ -135,7 +135,7 @@ impl Store {
             told.send(outcome).unwrap_or_default();
         };
         self.submit(change, tell)?;
-        hears.await.unwrap_or_else(|_| Err(ended()))
+        hears.await.unwrap_or_else(|_| Err(Fault::shutting_down()))
     }
 
     /// Looks something up: what was committed when it is looked at.
@@ -148,7 +148,7 @@ impl Store {
         let (told, hears) = oneshot::channel();
         let answer = |outcome| told.send(outcome).unwrap_or_default();
         self.0.submit(&self.0.reader, look, answer)?;
-        hears.await.unwrap_or_else(|_| Err(ended()))
+        hears.await.unwrap_or_else(|_| Err(Fault::shutting_down()))
     }
 
     fn metrics(&self) -> &Arc<Metrics> {
@@ -223,10 +223,6 @@ fn crowded() -> Fault {
         "too much waits to be kept, try again soon",
     )
     .with_retry_after(Duration::from_secs(1))
-}
-
-fn ended() -> Fault {
-    Fault::new(Kind::ShuttingDown, "callway is shutting down")
 }
 
 #[cfg(test)]

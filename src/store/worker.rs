@@ -7,7 +7,7 @@ use std::thread;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
-use super::{crowded, ended, fault_of};
+use super::{crowded, fault_of};
 use crate::call::Fault;
 
 /// Jobs that may wait.
@@ -50,13 +50,13 @@ impl Worker {
             told: Box::new(|outcome| {
                 told(outcome.and_then(|value| match value.downcast() {
                     Ok(value) => Ok(*value),
-                    Err(_other_type) => Err(ended()), // what `work` made is what `told` takes
+                    Err(_other_type) => Err(Fault::shutting_down()), // what `work` made is what `told` takes
                 }));
             }),
         };
         self.jobs.try_send(job).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => crowded(),
-            mpsc::error::TrySendError::Closed(_) => ended(),
+            mpsc::error::TrySendError::Closed(_) => Fault::shutting_down(),
         })
     }
 }
@@ -81,7 +81,7 @@ fn commit(connection: &Connection, group: &mut Vec<Job>) {
     let mut done = Vec::with_capacity(group.len());
     for Job { work, told } in group.drain(..) {
         if failed.is_some() {
-            done.push((Err(ended()), told)); // told what failed below
+            done.push((Err(Fault::shutting_down()), told)); // told what failed below
             continue;
         }
         let value = alone(connection, work).map_err(|error| fault_of(&error));

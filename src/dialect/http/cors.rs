@@ -9,8 +9,7 @@ use super::message::{Answer, Head};
 const REQUEST_HEADERS: &str =
     "authorization, content-type, prefer, idempotency-key, traceparent, last-event-id";
 /// What a page may read of an answer beside the fields that are always readable.
-const RESPONSE_HEADERS: &str =
-    "retry-after, preference-applied, www-authenticate, allow, callway-event-id, callway-position";
+const RESPONSE_HEADERS: &str = "retry-after, preference-applied, www-authenticate, allow, location, callway-event-id, callway-position";
 /// Seconds for which a browser may remember a preflight; they cap it at two hours or less.
 const MAX_AGE: &str = "7200";
 

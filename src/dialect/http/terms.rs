@@ -35,10 +35,7 @@ impl Terms {
                 .header("traceparent")
                 .filter(|text| is_traceparent(text))
                 .map(Arc::from),
-            key: head
-                .header("idempotency-key")
-                .filter(|key| !key.is_empty())
-                .map(Arc::from),
+            key: head.header("idempotency-key").map(Arc::from),
             hops: head
                 .header("callway-hops")
                 .map_or(0, |text| text.parse().unwrap_or(u32::MAX)),

@@ -83,6 +83,7 @@ impl Desk {
 
     /// Nobody waits for the outcome: the delivery is acknowledged once the call is on disk.
     async fn accept(&self, request: Request, message: &Message, delivery: Delivery) {
+        let expires = request.timeout.is_some() || request.deadline.is_some();
         let call = match self.call(request).await {
             Ok(call) => call,
             Err(fault) => {
@@ -94,9 +95,10 @@ impl Desk {
             return delivery.ack();
         };
         self.tell(&fault);
+        let overdue = expires && call.deadline.passed();
         match fault.kind {
             Kind::ParseError => self.park(message, delivery, &fault).await,
-            _ if oneway::may_pass(&fault) => {
+            _ if fault.may_pass() && !overdue => {
                 // Not at once: the broker would deliver it again right away.
                 tokio::time::sleep(PAUSE).await;
                 drop(delivery);
@@ -224,7 +226,7 @@ impl Desk {
             "bus": bus, "exchange": message.exchange, "routing_key": message.routing_key,
         });
         let (kind, key) = (LetterKind::Message, &message.routing_key);
-        let letter = Letter::new(kind, key, "amqp", fault, &place, body.clone());
+        let letter = Letter::new(kind, key, bus, fault, &place, body.clone());
         if self.context.bury(letter).await.is_err() {
             return drop(delivery);
         }

@@ -88,9 +88,7 @@ fn read(
         traceparent: text(message, "traceparent")?
             .filter(|text| is_traceparent(text))
             .map(Arc::from),
-        key: text(message, "idempotency-key")?
-            .filter(|key| !key.is_empty())
-            .map(Arc::from),
+        key: text(message, "idempotency-key")?.map(Arc::from),
     };
     match method(message)? {
         Some(method) => {
@@ -128,6 +126,7 @@ fn add_envelope(request: &mut Request, envelope: Envelope) -> Result<(), Fault> 
     request.params = envelope.params;
     request.token = request.token.take().or(envelope.token);
     request.key = request.key.take().or(envelope.key);
+    request.hops = request.hops.max(envelope.hops.unwrap_or_default());
     request.timeout = match (request.timeout, envelope.timeout) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

@@ -9,6 +9,7 @@ mod question;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::Semaphore;
 
 use self::answer::Answer;
@@ -18,8 +19,10 @@ use crate::auth::{Caller, Source};
 use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Via};
 use crate::config::{Identity, Limits, MqttBus};
 use crate::context::Context;
+use crate::dialect::envelope::without_token;
 use crate::link::mqtt::{Deliveries, Delivery, MqttLink, Receipt};
 use crate::oneway;
+use crate::store::{Letter, LetterKind};
 
 /// The wait before what cannot be kept now is left to the broker again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -59,15 +62,13 @@ impl Deliveries for MqttCalls {
             shared.context.metrics.dropped("mqtt", "retained_call");
             return receipt.ack();
         }
-        let (question, answer) = question::read(&shared.bus, shared.limits(), delivery);
+        let (question, answer) = question::read(&shared.bus, shared.limits(), &delivery);
         if answer.is_wanted() {
-            // On arrival: the outcome of a call is its reply.
-            receipt.ack();
-            shared.answer(link, question, answer);
+            shared.answer(link, question, answer, receipt);
         } else {
-            let (shared, accepting) = (shared.clone(), question);
+            let shared = shared.clone();
             self.0.context.tasks.spawn(async move {
-                match shared.accept(accepting).await {
+                match shared.accept(question, &delivery).await {
                     Accepted::Settled => receipt.ack(),
                     Accepted::Not => drop(receipt),
                 }
@@ -89,34 +90,61 @@ impl Shared {
         &self.context.config.limits
     }
 
-    /// Takes up a call whose caller waits for a reply.
+    /// Takes up a call whose caller waits for a reply: its outcome, or a receipt.
     fn answer(
         self: &Arc<Self>,
         link: &MqttLink,
         question: Result<Question, Fault>,
         answer: Answer,
+        receipt: Receipt,
     ) {
         if !self.may_answer(&answer) {
-            return;
+            return receipt.ack();
         }
         let Ok(place) = self.places.clone().try_acquire_owned() else {
+            receipt.ack();
             return self.refuse(link, &answer);
+        };
+        let dispatcher = &self.context.dispatcher;
+        let one_way = question.as_ref();
+        let one_way = one_way.is_ok_and(|question| dispatcher.is_one_way(&question.method));
+        let receipt = match one_way {
+            true => Some(receipt),
+            // On arrival: the outcome of a call is its reply.
+            false => {
+                receipt.ack();
+                None
+            }
         };
         let (shared, link) = (self.clone(), link.clone());
         self.context.tasks.spawn(async move {
-            shared.serve(&link, question, answer).await;
+            shared.serve(&link, question, answer, receipt).await;
             drop(place);
         });
     }
 
-    async fn serve(&self, link: &MqttLink, question: Result<Question, Fault>, answer: Answer) {
+    async fn serve(
+        &self,
+        link: &MqttLink,
+        question: Result<Question, Fault>,
+        answer: Answer,
+        receipt: Option<Receipt>,
+    ) {
         let id = CallId::new();
         let wanted = question.as_ref().ok().and_then(|question| question.wanted);
         let deadline = self.context.dispatcher.deadline(wanted);
-        let outcome = match self.call(id, deadline, question).await {
+        let call = match question {
+            Ok(question) => self.call(id, deadline, question).await,
+            Err(fault) => Err(fault),
+        };
+        let outcome = match call {
             Ok(call) => self.context.dispatcher.call(call).await,
             Err(fault) => Err(fault),
         };
+        // It is on disk, or its caller is told that it is not.
+        if let Some(receipt) = receipt {
+            receipt.ack();
+        }
         let outcome = outcome.map_err(|mut fault| {
             fault.call_id.get_or_insert(id);
             fault
@@ -125,39 +153,71 @@ impl Shared {
     }
 
     /// Takes up a call that nobody waits for: it is acknowledged once it is on disk.
-    async fn accept(&self, question: Result<Question, Fault>) -> Accepted {
-        let (id, deadline) = (CallId::new(), self.context.dispatcher.deadline(None));
-        let bus = &self.bus.common.name;
+    async fn accept(&self, question: Result<Question, Fault>, delivery: &Delivery) -> Accepted {
+        let id = CallId::new();
+        let question = match question {
+            Ok(question) => question,
+            Err(fault) if fault.kind == Kind::Unauthenticated => return self.ignore(id, &fault),
+            Err(fault) => return self.bury(self.letter(delivery, &fault)).await,
+        };
+        let wanted = question.wanted;
+        let deadline = self.context.dispatcher.deadline(wanted);
         let call = match self.call(id, deadline, question).await {
             Ok(call) => call,
-            Err(fault) => {
-                self.context.metrics.dropped("mqtt", "no_call");
-                tracing::info!(%bus, call_id = %id, kind = %fault.kind, "a call without reply address failed");
-                return Accepted::Settled;
-            }
+            Err(fault) => return self.ignore(id, &fault),
         };
         let Err(fault) = self.context.dispatcher.accept(call.clone()).await else {
             return Accepted::Settled;
         };
-        tracing::info!(%bus, call_id = %id, kind = %fault.kind, "a call without reply address failed");
-        if oneway::may_pass(&fault) {
+        self.tell(id, &fault);
+        let overdue = wanted.is_some() && deadline.passed();
+        if fault.may_pass() && !overdue {
             // Not at once: the broker would send it again right away.
             tokio::time::sleep(PAUSE).await;
             return Accepted::Not;
         }
-        match self.context.bury(oneway::letter(&call, &fault)).await {
+        self.bury(oneway::letter(&call, &fault)).await
+    }
+
+    /// Nobody can tell whose it is, so nothing of it is kept: anybody could fill the disk.
+    fn ignore(&self, id: CallId, fault: &Fault) -> Accepted {
+        self.context.metrics.dropped("mqtt", "no_call");
+        self.tell(id, fault);
+        Accepted::Settled
+    }
+
+    fn tell(&self, id: CallId, fault: &Fault) {
+        let bus = &self.bus.common.name;
+        tracing::warn!(%bus, call_id = %id, kind = %fault.kind, why = %fault.message,
+            "a call without reply address was refused");
+    }
+
+    async fn bury(&self, letter: Letter) -> Accepted {
+        match self.context.bury(letter).await {
             Ok(()) => Accepted::Settled,
             Err(_not_kept) => Accepted::Not,
         }
+    }
+
+    /// A message that can never be a call, without its credential.
+    fn letter(&self, delivery: &Delivery, fault: &Fault) -> Letter {
+        self.context.metrics.dropped("mqtt", "poison");
+        let bus = &self.bus.common.name;
+        tracing::warn!(%bus, kind = %fault.kind, why = %fault.message, "a message that is no call was put aside");
+        let beside = json!({
+            "bus": bus,
+            "content_type": delivery.properties.content_type,
+        });
+        let (kind, body) = (LetterKind::Message, without_token(&delivery.payload));
+        Letter::new(kind, delivery.topic(), bus, fault, &beside, body)
     }
 
     async fn call(
         &self,
         id: CallId,
         deadline: Deadline,
-        question: Result<Question, Fault>,
+        question: Question,
     ) -> Result<Call, Fault> {
-        let question = question?;
         Ok(Call {
             id,
             caller: self.authenticate(&question).await?,

@@ -30,7 +30,7 @@ pub(super) struct Question {
 pub(super) fn read(
     bus: &MqttBus,
     limits: &Limits,
-    delivery: Delivery,
+    delivery: &Delivery,
 ) -> (Result<Question, Fault>, Answer) {
     let prefix = bus.calls.as_deref().unwrap_or_default();
     let method = below(prefix, delivery.topic())
@@ -64,14 +64,14 @@ pub(super) fn read(
 /// `<calls>/<method>`: the payload is the params.
 fn params(
     method: &str,
-    delivery: Delivery,
+    delivery: &Delivery,
     beside: Result<Beside, Fault>,
 ) -> Result<Question, Fault> {
     let beside = beside?;
     let content_type = delivery.properties.content_type.as_deref();
     Ok(Question {
         method: method.into(),
-        params: Payload::from_body(delivery.payload, content_type),
+        params: Payload::from_body(delivery.payload.clone(), content_type),
         token: beside.token,
         wanted: beside.wanted,
         hops: beside.hops,
@@ -140,7 +140,7 @@ impl Beside {
                 }
                 // What cannot be read counts as too often, so that no loop gets around the limit.
                 "hops" => beside.hops = value.parse().unwrap_or(u32::MAX),
-                "idempotency-key" if !value.is_empty() => beside.key = Some(value.as_str().into()),
+                "idempotency-key" => beside.key = Some(value.as_str().into()),
                 "traceparent" if is_traceparent(value) => {
                     beside.traceparent = Some(value.as_str().into());
                 }
