@@ -281,14 +281,15 @@ impl Fault {
 
     /// Whether what could not be kept now may be kept later, however often that is tried.
     pub fn may_pass(&self) -> bool {
-        matches!(
+        let passing = matches!(
             self.kind,
             Kind::Unavailable
                 | Kind::Overloaded
                 | Kind::ShuttingDown
                 | Kind::Timeout
                 | Kind::Internal
-        )
+        );
+        passing && !self.handed_over
     }
 
     /// Whether the same call may be tried again: nothing was handed over and the cause may pass.

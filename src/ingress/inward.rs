@@ -3,23 +3,20 @@
 mod line;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
 
-use self::line::{Line, Turn};
+use self::line::{Line, Place};
 use crate::call::{Fault, Payload, Via, is_traceparent, ordered_id};
 use crate::channel::{Origin, Publish, Receipt};
 use crate::config::Channel;
 use crate::context::Context;
+use crate::ingress::accept::{Settled, pause};
 use crate::router::Reverse;
 use crate::store::{Letter, LetterKind};
-
-/// Between two tries to keep what could not be kept.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// The channels that one bus feeds.
 pub(super) struct Inward {
@@ -28,14 +25,14 @@ pub(super) struct Inward {
     bus: Arc<str>,
     via: Via,
     rows: Vec<Row>,
-    /// What cannot be kept now waits here, so that nothing overtakes it.
-    line: Line,
 }
 
 struct Row {
     /// AMQP: the exchange that it must have come through.
     exchange: Option<String>,
     way_back: Reverse,
+    /// What must be kept stands here, so that nothing overtakes what cannot be kept now.
+    line: Line,
 }
 
 /// One message that came over a bus.
@@ -56,15 +53,8 @@ pub(super) struct Arrival<'a> {
     pub(super) traceparent: Option<&'a str>,
     /// The broker had kept it.
     pub(super) retained: bool,
-}
-
-/// What becomes of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
-    /// It is kept, delivered, or of no use: it is acknowledged.
-    Done,
-    /// callway stops before it could be kept: the bus is to deliver it again.
-    Again,
+    /// It is acknowledged once it is kept; what is not is dropped if it cannot be kept at once.
+    pub(super) must_keep: bool,
 }
 
 impl Inward {
@@ -85,32 +75,24 @@ impl Inward {
             bus: bus.clone(),
             via,
             rows,
-            line: Line::default(),
         })
     }
 
     /// Publishes an arrival on every channel that takes it; what it returns waits until that may be
     /// acknowledged. Publishing happens before this returns, so events keep the order of arrival;
-    /// what cannot be kept now holds up what comes after it.
+    /// what cannot be kept now holds up what comes after it in the same row.
     pub(super) fn take(
         &self,
         arrival: Arrival<'_>,
     ) -> impl Future<Output = Settled> + Send + use<> {
-        let events = self.events(&arrival);
-        let context = self.context.clone();
-        let published: Vec<_> = events
-            .into_iter()
-            .map(|event| match self.line.is_empty() {
-                true => match context.hub.publish(event.clone()) {
-                    Err(fault) if fault.may_pass() => Published::Waits(event, self.line.join()),
-                    outcome => Published::Now(event, outcome),
-                },
-                false => Published::Waits(event, self.line.join()),
-            })
-            .collect();
+        let rows = self.rows_for(&arrival).into_iter();
+        let published = rows.map(|(row, channel)| {
+            let event = self.event(channel, &arrival);
+            self.publish(event, arrival.must_keep.then_some(&row.line))
+        });
+        let published: Vec<_> = published.collect();
         let taken = Taken {
-            context,
-            line: self.line.clone(),
+            context: self.context.clone(),
             via: self.via,
             bus: self.bus.clone(),
             place: arrival.place.to_owned(),
@@ -119,7 +101,28 @@ impl Inward {
         taken.settle(published)
     }
 
-    fn events(&self, arrival: &Arrival<'_>) -> Vec<Publish> {
+    fn publish(&self, event: Publish, line: Option<&Line>) -> Published {
+        let mut place = line.map(Line::enter);
+        let outcome = match line.is_some_and(Line::is_held_up) {
+            true => None,
+            false => Some(self.context.hub.publish(event.clone())),
+        };
+        let waits = match &outcome {
+            None => true,
+            Some(outcome) => outcome.as_ref().is_err_and(Fault::may_pass),
+        };
+        if waits && let Some(place) = &mut place {
+            place.hold_up();
+        }
+        Published {
+            event,
+            place,
+            outcome,
+        }
+    }
+
+    /// The rows that take an arrival, and for each the name of its channel.
+    fn rows_for(&self, arrival: &Arrival<'_>) -> Vec<(&Row, String)> {
         let via = self.via.as_str();
         let metrics = &self.context.metrics;
         if arrival.group == Some(&*self.context.config.cluster.group) {
@@ -132,15 +135,13 @@ impl Inward {
             metrics.dropped(via, "hops");
             return Vec::new();
         }
-        let channels = self.rows.iter().filter(|row| row.fits(arrival.exchange));
-        let channels = channels.filter_map(|row| row.way_back.name_of(arrival.place));
-        let events: Vec<_> = channels
-            .map(|channel| self.event(channel, arrival))
-            .collect();
-        if events.is_empty() {
+        let rows = self.rows.iter().filter(|row| row.fits(arrival.exchange));
+        let rows = rows.filter_map(|row| Some((row, row.way_back.name_of(arrival.place)?)));
+        let rows: Vec<_> = rows.collect();
+        if rows.is_empty() {
             metrics.dropped(via, "not_subscribed");
         }
-        events
+        rows
     }
 
     fn event(&self, channel: String, arrival: &Arrival<'_>) -> Publish {
@@ -173,6 +174,7 @@ fn row(channel: &Channel, bus: &Arc<str>) -> Option<Row> {
         return Some(Row {
             exchange: None,
             way_back,
+            line: Line::default(),
         });
     }
     let amqp = channel.amqp.as_ref()?;
@@ -182,6 +184,7 @@ fn row(channel: &Channel, bus: &Arc<str>) -> Option<Row> {
     Some(Row {
         exchange: Some(amqp.exchange.clone()),
         way_back: Reverse::new(&channel.pattern, &amqp.routing_key, '.').ok()?,
+        line: Line::default(),
     })
 }
 
@@ -192,17 +195,17 @@ impl Row {
 }
 
 /// An event of an arrival.
-enum Published {
-    /// It was published, or refused.
-    Now(Publish, Result<Receipt, Fault>),
-    /// It cannot be kept now, or follows one that cannot.
-    Waits(Publish, Turn),
+struct Published {
+    event: Publish,
+    /// None if it need not be kept.
+    place: Option<Place>,
+    /// None if it follows one that cannot be kept now.
+    outcome: Option<Result<Receipt, Fault>>,
 }
 
 /// An arrival whose events were published, or wait.
 struct Taken {
     context: Context,
-    line: Line,
     via: Via,
     bus: Arc<str>,
     /// The topic or the routing key.
@@ -221,45 +224,49 @@ impl Taken {
     }
 
     async fn one(&self, published: Published) -> Settled {
-        let (event, turn) = match published {
-            Published::Waits(event, turn) => (event, turn),
-            Published::Now(event, outcome) => {
-                let kept = match outcome {
-                    Ok(receipt) => receipt.kept().await.map(drop),
-                    Err(fault) => Err(fault),
-                };
-                match self.judge(&event, kept).await {
-                    Some(settled) => return settled,
-                    None => (event, self.line.join()),
-                }
+        let Published {
+            event,
+            place,
+            outcome,
+        } = published;
+        if let Some(outcome) = outcome
+            && let Some(settled) = self.judge(&event, outcome).await
+        {
+            return settled;
+        }
+        match place {
+            Some(place) => self.wait(event, place).await,
+            None => {
+                self.context.metrics.dropped(self.via.as_str(), "not_kept");
+                Settled::Done
             }
-        };
-        self.wait(event, turn).await
+        }
     }
 
     /// Tries until the event is kept, or callway stops: then it is the bus's again.
-    async fn wait(&self, event: Publish, mut turn: Turn) -> Settled {
-        let tried = async {
-            turn.comes().await;
-            loop {
-                let kept = match self.context.hub.publish(event.clone()) {
-                    Ok(receipt) => receipt.kept().await.map(drop),
-                    Err(fault) => Err(fault),
-                };
-                if let Some(settled) = self.judge(&event, kept).await {
-                    return settled;
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
-        };
+    async fn wait(&self, event: Publish, mut place: Place) -> Settled {
+        place.hold_up();
         tokio::select! {
-            settled = tried => settled,
-            () = self.context.drain.cancelled() => Settled::Again,
+            () = place.comes_first() => {}
+            () = self.context.drain.cancelled() => return Settled::Again,
+        }
+        loop {
+            let outcome = self.context.hub.publish(event.clone());
+            if let Some(settled) = self.judge(&event, outcome).await {
+                return settled;
+            }
+            if let Some(settled) = pause(&self.context).await {
+                return settled;
+            }
         }
     }
 
     /// What becomes of the arrival; `None` if it is to be tried again.
-    async fn judge(&self, event: &Publish, kept: Result<(), Fault>) -> Option<Settled> {
+    async fn judge(&self, event: &Publish, outcome: Result<Receipt, Fault>) -> Option<Settled> {
+        let kept = match outcome {
+            Ok(receipt) => receipt.kept().await.map(drop),
+            Err(fault) => Err(fault),
+        };
         match kept {
             Ok(()) => Some(Settled::Done),
             Err(fault) if fault.may_pass() => {

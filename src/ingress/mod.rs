@@ -1,5 +1,6 @@
 //! Where calls come in.
 
+mod accept;
 mod admin;
 pub mod amqp_bus;
 mod body;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::call::Via;
 use crate::config::AmqpBus;
 use crate::context::Context;
-use crate::ingress::inward::{Arrival, Inward, Settled};
+use crate::ingress::accept::Settled;
+use crate::ingress::inward::{Arrival, Inward};
 use crate::link::amqp::{AmqpLink, Delivery, Header, Message};
 
 /// Takes events for the channels that the bus feeds, if there are any.
@@ -51,5 +52,6 @@ fn arrival(message: &Message) -> Arrival<'_> {
         },
         traceparent: text("traceparent"),
         retained: false,
+        must_keep: true,
     }
 }

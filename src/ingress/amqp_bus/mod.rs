@@ -15,14 +15,13 @@ use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Payload, Via};
 use crate::config::{AmqpBus, Identity};
 use crate::context::Context;
 use crate::dialect::envelope::without_token;
+use crate::ingress::accept::{Settled, accept, bury};
 use crate::link::amqp::{AmqpLink, Delivery, Message, Outgoing};
 use crate::oneway;
 use crate::store::{Letter, LetterKind};
 
 /// How long an answer may wait for the broker to take it, over a reconnect if need be.
 const ANSWER: Duration = Duration::from_secs(10);
-/// The wait before what cannot be kept now is given back.
-const PAUSE: Duration = Duration::from_secs(1);
 /// How long a message to keep may wait for the same.
 const PARK: Duration = Duration::from_secs(60);
 
@@ -83,7 +82,6 @@ impl Desk {
 
     /// Nobody waits for the outcome: the delivery is acknowledged once the call is on disk.
     async fn accept(&self, request: Request, message: &Message, delivery: Delivery) {
-        let expires = request.timeout.is_some() || request.deadline.is_some();
         let call = match self.call(request).await {
             Ok(call) => call,
             Err(fault) => {
@@ -91,22 +89,19 @@ impl Desk {
                 return delivery.ack();
             }
         };
-        let Err(fault) = self.context.dispatcher.accept(call.clone()).await else {
-            return delivery.ack();
-        };
-        self.tell(&fault);
-        let overdue = expires && call.deadline.passed();
-        match fault.kind {
-            Kind::ParseError => self.park(message, delivery, &fault).await,
-            _ if fault.may_pass() && !overdue => {
-                // Not at once: the broker would deliver it again right away.
-                tokio::time::sleep(PAUSE).await;
-                drop(delivery);
+        let settled = match accept(&self.context, &call).await {
+            Ok(settled) => settled,
+            Err(fault) => {
+                self.tell(&fault);
+                if fault.kind == Kind::ParseError {
+                    return self.park(message, delivery, &fault).await;
+                }
+                bury(&self.context, oneway::letter(&call, &fault)).await
             }
-            _ => match self.context.bury(oneway::letter(&call, &fault)).await {
-                Ok(()) => delivery.ack(),
-                Err(_not_kept) => drop(delivery),
-            },
+        };
+        match settled {
+            Settled::Done => delivery.ack(),
+            Settled::Again => drop(delivery),
         }
     }
 
@@ -227,7 +222,7 @@ impl Desk {
         });
         let (kind, key) = (LetterKind::Message, &message.routing_key);
         let letter = Letter::new(kind, key, bus, fault, &place, body.clone());
-        if self.context.bury(letter).await.is_err() {
+        if bury(&self.context, letter).await == Settled::Again {
             return drop(delivery);
         }
         let kept: Outgoing = message

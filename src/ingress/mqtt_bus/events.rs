@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::call::Via;
 use crate::config::MqttBus;
 use crate::context::Context;
-use crate::ingress::inward::{Arrival, Inward, Settled};
+use crate::ingress::accept::Settled;
+use crate::ingress::inward::{Arrival, Inward};
 use crate::link::mqtt::{Deliveries, Delivery, MqttLink, Receipt};
 
 /// Takes the events of one bus.
@@ -41,13 +42,14 @@ impl Deliveries for MqttEvents {
             hops: hops.map_or(0, |hops| hops.parse().unwrap_or(u32::MAX)),
             traceparent: properties.user("traceparent"),
             retained: delivery.retained,
+            must_keep: delivery.qos > 0,
         };
         // Published here and now, so events keep the order in which they came.
         let settled = self.inward.take(arrival);
         self.context.tasks.spawn(async move {
             match settled.await {
                 Settled::Done => receipt.ack(),
-                Settled::Again => drop(receipt),
+                Settled::Again => receipt.leave(),
             }
         });
     }

@@ -20,12 +20,10 @@ use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Via};
 use crate::config::{Identity, Limits, MqttBus};
 use crate::context::Context;
 use crate::dialect::envelope::without_token;
+use crate::ingress::accept::{Settled, accept, bury};
 use crate::link::mqtt::{Deliveries, Delivery, MqttLink, Receipt};
 use crate::oneway;
 use crate::store::{Letter, LetterKind};
-
-/// The wait before what cannot be kept now is left to the broker again.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes the calls of one bus.
 pub struct MqttCalls(Arc<Shared>);
@@ -38,6 +36,8 @@ struct Shared {
     caller: Option<Caller>,
     /// One place for each call under way, those included that wait to be authenticated.
     places: Arc<Semaphore>,
+    /// The same for calls without reply address at QoS 0, which may wait for a disk.
+    waiting_places: Arc<Semaphore>,
 }
 
 impl MqttCalls {
@@ -49,6 +49,7 @@ impl MqttCalls {
             source: Source::bus(bus.common.name.clone()),
             caller: caller.and_then(|name| context.auth.by_name(name)),
             places: Arc::new(Semaphore::new(context.config.limits.in_flight)),
+            waiting_places: Arc::new(Semaphore::new(context.config.limits.in_flight)),
             context: context.clone(),
         }))
     }
@@ -66,23 +67,9 @@ impl Deliveries for MqttCalls {
         if answer.is_wanted() {
             shared.answer(link, question, answer, receipt);
         } else {
-            let shared = shared.clone();
-            self.0.context.tasks.spawn(async move {
-                match shared.accept(question, &delivery).await {
-                    Accepted::Settled => receipt.ack(),
-                    Accepted::Not => drop(receipt),
-                }
-            });
+            shared.accept(question, delivery, receipt);
         }
     }
-}
-
-/// What became of a call that nobody waits for.
-enum Accepted {
-    /// It is on disk, or will never be a call.
-    Settled,
-    /// It cannot be kept now; the broker is to send it again.
-    Not,
 }
 
 impl Shared {
@@ -153,50 +140,66 @@ impl Shared {
     }
 
     /// Takes up a call that nobody waits for: it is acknowledged once it is on disk.
-    async fn accept(&self, question: Result<Question, Fault>, delivery: &Delivery) -> Accepted {
+    fn accept(
+        self: &Arc<Self>,
+        question: Result<Question, Fault>,
+        delivery: Delivery,
+        receipt: Receipt,
+    ) {
+        // Those of QoS 1 and 2 have a bound already: that on what is not acknowledged.
+        let place = match delivery.qos {
+            0 => match self.waiting_places.clone().try_acquire_owned() {
+                Ok(place) => Some(place),
+                Err(_full) => {
+                    self.context.metrics.limit_reached("bus_calls");
+                    self.context.metrics.dropped("mqtt", "no_place");
+                    return receipt.ack();
+                }
+            },
+            _ => None,
+        };
+        let shared = self.clone();
+        self.context.tasks.spawn(async move {
+            match shared.settle(question, &delivery).await {
+                Settled::Done => receipt.ack(),
+                Settled::Again => receipt.leave(),
+            }
+            drop(place);
+        });
+    }
+
+    async fn settle(&self, question: Result<Question, Fault>, delivery: &Delivery) -> Settled {
         let id = CallId::new();
         let question = match question {
             Ok(question) => question,
             Err(fault) if fault.kind == Kind::Unauthenticated => return self.ignore(id, &fault),
-            Err(fault) => return self.bury(self.letter(delivery, &fault)).await,
+            Err(fault) => return bury(&self.context, self.letter(delivery, &fault)).await,
         };
-        let wanted = question.wanted;
-        let deadline = self.context.dispatcher.deadline(wanted);
+        let deadline = self.context.dispatcher.deadline(question.wanted);
         let call = match self.call(id, deadline, question).await {
             Ok(call) => call,
             Err(fault) => return self.ignore(id, &fault),
         };
-        let Err(fault) = self.context.dispatcher.accept(call.clone()).await else {
-            return Accepted::Settled;
-        };
-        self.tell(id, &fault);
-        let overdue = wanted.is_some() && deadline.passed();
-        if fault.may_pass() && !overdue {
-            // Not at once: the broker would send it again right away.
-            tokio::time::sleep(PAUSE).await;
-            return Accepted::Not;
+        match accept(&self.context, &call).await {
+            Ok(settled) => settled,
+            Err(fault) => {
+                self.tell(id, &fault);
+                bury(&self.context, oneway::letter(&call, &fault)).await
+            }
         }
-        self.bury(oneway::letter(&call, &fault)).await
     }
 
     /// Nobody can tell whose it is, so nothing of it is kept: anybody could fill the disk.
-    fn ignore(&self, id: CallId, fault: &Fault) -> Accepted {
+    fn ignore(&self, id: CallId, fault: &Fault) -> Settled {
         self.context.metrics.dropped("mqtt", "no_call");
         self.tell(id, fault);
-        Accepted::Settled
+        Settled::Done
     }
 
     fn tell(&self, id: CallId, fault: &Fault) {
         let bus = &self.bus.common.name;
         tracing::warn!(%bus, call_id = %id, kind = %fault.kind, why = %fault.message,
             "a call without reply address was refused");
-    }
-
-    async fn bury(&self, letter: Letter) -> Accepted {
-        match self.context.bury(letter).await {
-            Ok(()) => Accepted::Settled,
-            Err(_not_kept) => Accepted::Not,
-        }
     }
 
     /// A message that can never be a call, without its credential.

@@ -76,6 +76,13 @@ impl Receipt {
             held.settle(Fate::Settled);
         }
     }
+
+    /// callway stops: the broker keeps the message, and sends it to whoever comes next.
+    pub fn leave(mut self) {
+        if let Some(held) = self.0.take() {
+            held.settle(Fate::Refused);
+        }
+    }
 }
 
 impl Drop for Receipt {
@@ -132,7 +139,7 @@ pub(super) enum Due {
     Acks(Vec<Tag>),
     /// A message was refused.
     Refused,
-    /// Every receipt is settled and told.
+    /// Every receipt is settled, and told unless it was left.
     Nothing,
 }
 
@@ -239,7 +246,8 @@ impl Ledger {
         if self.refused.swap(false, Ordering::AcqRel) && books.here.iter().any(refused) {
             return Some(Due::Refused);
         }
-        (self.open.load(Ordering::Acquire) == 0 && books.here.is_empty()).then_some(Due::Nothing)
+        // What is still there then was left to the broker.
+        (self.open.load(Ordering::Acquire) == 0).then_some(Due::Nothing)
     }
 
     /// Waits for something to do.
