@@ -216,6 +216,11 @@ async fn bound(connection: &Amqp, key: &str) -> lapin::Consumer {
 async fn delivered(queue: &mut lapin::Consumer) -> Value {
     let next = tokio::time::timeout(crate::support::PATIENCE, queue.next()).await;
     let delivery = next.expect("no delivery came").unwrap().unwrap();
+    let headers = delivery.properties.headers().as_ref();
+    if headers.is_some_and(|headers| headers.inner().contains_key("callway-origin")) {
+        // callway's own are kept on the broker's disk too.
+        assert_eq!(*delivery.properties.delivery_mode(), Some(2));
+    }
     serde_json::from_slice(&delivery.data).unwrap()
 }
 

@@ -167,6 +167,47 @@ async fn calls_without_a_reply_address_survive_the_process() {
     crate::eventually!(daemon.metric(waiting).await == 0.0);
 }
 
+/// A caller that can be answered gets the receipt, by whichever way it came.
+#[tokio::test]
+async fn a_device_gets_a_receipt_and_may_not_take_its_key_for_an_outcome() {
+    let broker = Mosquitto::start().await;
+    let daemon = setup()
+        .config(&format!(
+            "[bus.field]\nurl = \"{}\"\nreply_topics = [\"reply/#\"]\n",
+            broker.url()
+        ))
+        .start()
+        .await;
+    daemon.link_is("field", "up").await;
+    let mut device = Mqtt::connect(broker.port, Version::V5).await;
+    device.subscribe("reply/me").await;
+    let ask = |topic: &str| {
+        let call = Message::new(topic, "[1]").user("token", TOKEN);
+        call.user("idempotency-key", "k").reply_to("reply/me", "c")
+    };
+    device
+        .publish(&ask("callway/call/later/job"))
+        .await
+        .unwrap();
+    let receipt = device.next().await.json();
+    assert_eq!(receipt["state"], "queued", "{receipt}");
+    let mut hands = Hands::offer(&daemon).await;
+    assert_eq!(hands.take().await.0, "later/job");
+
+    // First without an address for the reply, then with one: a receipt is no outcome.
+    let mut blind = Message::new("callway/call/now/job", "[1]").user("token", TOKEN);
+    blind = blind.user("idempotency-key", "k");
+    device.publish(&blind).await;
+    assert_eq!(hands.take().await.0, "now/job");
+    device.publish(&ask("callway/call/now/job")).await.unwrap();
+    let refused = device.next().await.json();
+    assert_eq!(refused["kind"], "invalid_request", "{refused}");
+    let empty = Message::new("callway/call/now/job", "[1]").user("token", TOKEN);
+    let empty = empty.user("idempotency-key", "").reply_to("reply/me", "c");
+    device.publish(&empty).await.unwrap();
+    assert_eq!(device.next().await.json()["kind"], "invalid_request");
+}
+
 /// While callway is away, the broker keeps what devices publish.
 #[tokio::test]
 async fn a_device_that_calls_while_callway_is_away_is_heard_later() {

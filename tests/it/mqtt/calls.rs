@@ -331,9 +331,30 @@ async fn a_call_without_reply_address_is_run_and_counted() {
     client
         .publish(&Message::new("four/call/work/echo", "{}"))
         .await;
-    crate::eventually!(daemon.log().contains("a call without reply address failed"));
+    crate::eventually!(
+        daemon
+            .log()
+            .contains("a call without reply address was refused")
+    );
     assert!(!daemon.log().contains(TOKEN));
     worker.abort();
+}
+
+/// Nobody can be told, so people find it among the dead letters.
+#[tokio::test]
+async fn a_message_that_is_no_call_is_put_aside_without_its_token() {
+    let broker = Mosquitto::start().await;
+    let daemon = start(&broker).await;
+    let mut client = client(&broker, Version::V4).await;
+    let nameless = json!({"params": [1], "token": TOKEN}).to_string();
+    client.publish(&Message::new("four/call", nameless)).await;
+    crate::eventually!(daemon.metric("callway_dead_letters").await == 1.0);
+    let shown = daemon.command(&["dead", "show", "1"]).await;
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("four/call"), "{shown}");
+    assert!(shown.contains("[1]"), "{shown}");
+    assert!(!shown.contains(TOKEN), "{shown}");
+    assert_eq!(dropped(&daemon, "poison").await, 1.0);
 }
 
 #[tokio::test]
