@@ -5,6 +5,7 @@
 
 mod record;
 mod runner;
+mod shares;
 mod states;
 
 use bytes::Bytes;
