@@ -78,7 +78,7 @@ impl Context {
         let store = Store::open(&config.store.database, &metrics)?;
         let spool = Spool::open(&config.store.spool(), &limits, &metrics)?;
         let tasks = TaskTracker::new();
-        let once = Once::new(store.clone(), limits.key_window, tasks.clone());
+        let once = Once::new(store.clone(), &limits, metrics.clone(), tasks.clone());
         let oneway = Arc::new(OneWay::new(spool.clone(), store.clone()));
         let dispatcher = Dispatcher::new(
             Table::default(),

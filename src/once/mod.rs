@@ -17,7 +17,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 
 use crate::call::{Call, Fault, Kind, Outcome};
+use crate::config::Limits;
 use crate::context::Context;
+use crate::observe::Metrics;
 use crate::store::{Begun, KeyName, Store};
 
 /// The longest key, in bytes.
@@ -32,6 +34,9 @@ pub struct Once(Arc<Inner>);
 struct Inner {
     store: Store,
     window: Duration,
+    /// So many may run: they go on without their callers, whom other limits count.
+    most: usize,
+    metrics: Arc<Metrics>,
     tasks: TaskTracker,
     running: Mutex<HashMap<KeyName, Running>>,
 }
@@ -43,11 +48,14 @@ struct Running {
 }
 
 impl Once {
-    /// Outcomes are remembered for `window`; calls run in `tasks`.
-    pub fn new(store: Store, window: Duration, tasks: TaskTracker) -> Once {
+    /// Outcomes are remembered for `limits.key_window`; calls run in `tasks`, at most
+    /// `limits.in_flight`.
+    pub fn new(store: Store, limits: &Limits, metrics: Arc<Metrics>, tasks: TaskTracker) -> Once {
         Once(Arc::new(Inner {
             store,
-            window,
+            window: limits.key_window,
+            most: limits.in_flight,
+            metrics,
             tasks,
             running: Mutex::new(HashMap::new()),
         }))
@@ -76,7 +84,7 @@ impl Once {
     ///
     /// Returns `invalid_request` if the key belongs to a call with other params or to one with a
     /// receipt for an outcome, `unavailable` if the outcome of its call is unknown or nothing can
-    /// be kept.
+    /// be kept, `overloaded` if it would begin and too many run.
     pub async fn run<W>(
         &self,
         call: &Call,
@@ -123,6 +131,10 @@ impl Once {
                 true => Ok(first.ended.clone()),
                 false => Err(other_params()),
             };
+        }
+        if running.len() >= self.0.most {
+            self.0.metrics.limit_reached("in_flight");
+            return Err(crowded());
         }
         let (tell, ended) = watch::channel(None);
         let call = Running {
@@ -196,6 +208,11 @@ fn other_params() -> Fault {
          an outcome; take another key for another call",
     )
     .with_http_status(422)
+}
+
+fn crowded() -> Fault {
+    let message = "too many calls with idempotency keys are under way, try again soon";
+    Fault::new(Kind::Overloaded, message).with_retry_after(Duration::from_secs(1))
 }
 
 fn unknown() -> Fault {

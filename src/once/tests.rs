@@ -7,6 +7,9 @@ use crate::auth::{Caller, Grants, Token, digest};
 use crate::call::{CallId, Deadline, Payload, Reply, Via};
 use crate::observe::Metrics;
 
+/// Calls that may run at once.
+const MOST: usize = 8;
+
 struct World {
     directory: tempfile::TempDir,
     once: Once,
@@ -43,8 +46,13 @@ impl World {
 
 fn open(directory: &tempfile::TempDir) -> Once {
     let path = directory.path().join("callway.db");
-    let store = Store::open(&path, &Arc::new(Metrics::new())).unwrap();
-    Once::new(store, Duration::from_secs(600), TaskTracker::new())
+    let metrics = Arc::new(Metrics::new());
+    let store = Store::open(&path, &metrics).unwrap();
+    let limits = Limits {
+        in_flight: MOST,
+        ..Limits::default()
+    };
+    Once::new(store, &limits, metrics, TaskTracker::new())
 }
 
 fn call(params: &'static str) -> Call {
@@ -154,6 +162,36 @@ async fn a_call_goes_on_when_its_caller_goes_away() {
     );
     go.send(()).unwrap();
     assert_eq!(text(world.call("k", "1", ok("2")).await), "done");
+}
+
+#[tokio::test]
+async fn calls_whose_callers_went_away_are_bounded() {
+    let world = World::new();
+    let go = Arc::new(tokio::sync::Semaphore::new(0));
+    for number in 0..MOST {
+        let go = go.clone();
+        let work = move || async move {
+            go.acquire().await.unwrap().forget();
+            ok("done")
+        };
+        let (asked, key) = (call("1"), Arc::from(format!("k{number}")));
+        let left = world.once.run(&asked, &key, false, work);
+        assert!(
+            futures_util::poll!(Box::pin(left)).is_pending(),
+            "and is dropped"
+        );
+    }
+    let fault = world.call("new", "1", ok("1")).await.unwrap_err();
+    assert_eq!(fault.kind, Kind::Overloaded);
+    assert_eq!(fault.retry_after, Some(Duration::from_secs(1)));
+    let joins = world.call("k0", "1", ok("2"));
+    let goes = async { go.add_permits(MOST) };
+    let (joined, ()) = tokio::join!(joins, goes);
+    assert_eq!(text(joined), "done");
+    while !world.once.0.running.lock().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(text(world.call("new", "1", ok("1")).await), "1");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 mod record;
 mod runner;
+mod shares;
 mod states;
 
 use bytes::Bytes;
@@ -45,17 +46,9 @@ impl OneWay {
         let caller = &call.caller.token().name;
         // Before it can be carried out, so that no later state is overwritten.
         self.states.set(call.id, caller, State::Queued);
-        let kept = match self.spool.append(QUEUE, Lane::Own, record) {
-            Ok(appended) => appended.await,
-            Err(fault) => Err(fault),
-        };
-        match kept {
-            Ok(()) => Ok(Reply::receipt(call.id)),
-            Err(fault) => {
-                self.states.forget(call.id);
-                Err(fault)
-            }
-        }
+        let kept = self.keep(record).await;
+        kept.inspect_err(|_| self.states.forget(call.id))?;
+        Ok(Reply::receipt(call.id))
     }
 
     /// How far a call of this caller has come.
@@ -80,9 +73,15 @@ impl OneWay {
         let header = serde_json::Value::Object(letter.headers);
         let header: Header = serde_json::from_value(header).map_err(|_| unfit())?;
         let record = parcel::pack(&header, &letter.body).ok_or_else(unfit)?;
-        if let Some(id) = header.id() {
-            self.states.set(id, &header.caller, State::Queued);
-        }
+        let id = header.id().ok_or_else(unfit)?;
+        self.states.revive(id, &header.caller);
+        // Where it is not kept, it stays among the dead, whose store knows it.
+        self.keep(record)
+            .await
+            .inspect_err(|_| self.states.forget(id))
+    }
+
+    async fn keep(&self, record: Bytes) -> Result<(), Fault> {
         self.spool.append(QUEUE, Lane::Own, record)?.await
     }
 

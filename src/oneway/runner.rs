@@ -7,10 +7,13 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::record::{self, Header};
+use super::shares::Shares;
 use super::states::State;
 use super::{OneWay, QUEUE, letter_of};
 use crate::call::{Fault, Kind, unix_ms};
+use crate::config::Route;
 use crate::context::Context;
+use crate::router::Trie;
 use crate::spool::{Consumer, Item};
 
 /// Calls that are carried out at once.
@@ -24,6 +27,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Between two times that all of them are tried at once.
 const LULL: Duration = Duration::from_millis(500);
+/// Between two looks for calls that are kept aside for nobody.
+const STRANDED: Duration = Duration::from_secs(5);
 
 /// Carries out what is accepted, and what an earlier process left, until the drain.
 pub fn start(context: &Context) {
@@ -37,6 +42,9 @@ pub fn start(context: &Context) {
 
 async fn run(context: Context, mut consumer: Consumer) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
+    let shares = Shares::new(AT_ONCE);
+    let routes = Arc::new(routes(&context));
+    let mut look = tokio::time::interval(STRANDED);
     loop {
         let next = async {
             let place = places.clone().acquire_owned().await.ok()?;
@@ -46,14 +54,29 @@ async fn run(context: Context, mut consumer: Consumer) {
             biased;
             // What was not begun stays on disk for the next process.
             () = context.drain.cancelled() => return,
+            _ = look.tick() => {
+                shares.free_stranded();
+                continue;
+            }
             next = next => next,
         };
         let Some((item, place)) = next else { return };
         let running = Running {
             context: context.clone(),
+            shares: shares.clone(),
+            routes: routes.clone(),
         };
         context.tasks.spawn(running.carry_out(item, place));
     }
+}
+
+/// The routes by what they take.
+fn routes(context: &Context) -> Trie<Arc<Route>> {
+    let mut routes = Trie::default();
+    for route in &context.config.routes {
+        routes.insert(&route.pattern, route.clone());
+    }
+    routes
 }
 
 /// When somebody comes who may carry out what waits, it waits no longer.
@@ -81,8 +104,8 @@ enum Verdict {
 }
 
 impl Verdict {
-    fn of(kind: Kind) -> Verdict {
-        match kind {
+    fn of(fault: &Fault) -> Verdict {
+        match fault.kind {
             Kind::ParseError
             | Kind::InvalidRequest
             | Kind::MethodNotFound
@@ -90,11 +113,14 @@ impl Verdict {
             | Kind::Unauthenticated
             | Kind::Forbidden
             | Kind::TooLarge => Verdict::Dead,
-            Kind::ScriptError | Kind::ScriptLimit | Kind::TargetError | Kind::Internal => {
-                Verdict::Failed
-            }
+            // In time or not, it may have been carried out, and must not be without end.
             Kind::Timeout
-            | Kind::Unavailable
+            | Kind::ScriptError
+            | Kind::ScriptLimit
+            | Kind::TargetError
+            | Kind::Internal => Verdict::Failed,
+            Kind::Unavailable | Kind::NoResponder if !fault.may_retry() => Verdict::Failed,
+            Kind::Unavailable
             | Kind::NoResponder
             | Kind::Overloaded
             | Kind::Cancelled
@@ -105,14 +131,22 @@ impl Verdict {
 
 struct Running {
     context: Context,
+    shares: Arc<Shares<Item>>,
+    routes: Arc<Trie<Arc<Route>>>,
 }
 
 impl Running {
-    async fn carry_out(self, item: Item, _place: OwnedSemaphorePermit) {
-        let Some((header, params)) = record::read(&item.body) else {
+    async fn carry_out(self, mut item: Item, _place: OwnedSemaphorePermit) {
+        // What is kept aside takes no memory for what it holds.
+        let body = std::mem::take(&mut item.body);
+        let Some((header, params)) = record::read(&body) else {
             // Its checksum was right, so another callway wrote it; nobody can make a call of it.
             self.context.metrics.dropped("spool", "unreadable");
             return item.done();
+        };
+        let (route, most) = self.route(&header);
+        let Some((item, _share)) = self.shares.enter(&route, most, item) else {
+            return;
         };
         let id = header.id().unwrap_or_default();
         let states = &self.oneway().states;
@@ -139,6 +173,18 @@ impl Running {
         &self.context.oneway
     }
 
+    /// What the call shares its places with, and how many those are at most: more than its route
+    /// lets in would only wait there until their deadlines.
+    fn route(&self, header: &Header) -> (Arc<str>, usize) {
+        match self.routes.find(&header.method) {
+            Some(route) => {
+                let most = route.concurrency.unwrap_or(AT_ONCE);
+                (route.pattern.text().clone(), most)
+            }
+            None => (header.method.clone(), AT_ONCE),
+        }
+    }
+
     async fn try_once(&self, header: &Header, params: Bytes) -> Result<(), Fault> {
         let context = &self.context;
         // The grants are those of today: who may not call any more does not.
@@ -159,7 +205,7 @@ impl Running {
             self.context.metrics.limit_reached("spool_age");
             return true;
         }
-        match Verdict::of(fault.kind) {
+        match Verdict::of(fault) {
             Verdict::Dead => true,
             Verdict::Failed => self.oneway().states.failed(id) >= FAILURES,
             Verdict::Later => false,
@@ -184,4 +230,18 @@ impl Running {
 /// Doubles with every try.
 fn wait_before(attempts: u32) -> Duration {
     (FIRST_WAIT * 2u32.pow(attempts.min(10))).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_carried_out_counts_as_failed() {
+        let away = Fault::unavailable("link_down", "away");
+        assert!(matches!(Verdict::of(&away), Verdict::Later));
+        assert!(matches!(Verdict::of(&away.handed_over()), Verdict::Failed));
+        let late = Fault::new(Kind::Timeout, "late");
+        assert!(matches!(Verdict::of(&late), Verdict::Failed));
+    }
 }

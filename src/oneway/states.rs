@@ -24,6 +24,10 @@ pub enum State {
 }
 
 impl State {
+    fn is_over(self) -> bool {
+        matches!(self, State::Done | State::Dead)
+    }
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,24 +56,43 @@ struct Known {
     failures: u32,
 }
 
+impl Inner {
+    fn end(&mut self, id: CallId) {
+        self.over.push_back(id);
+        if self.over.len() > REMEMBERED
+            && let Some(oldest) = self.over.pop_front()
+        {
+            self.calls.remove(&oldest);
+        }
+    }
+}
+
 impl States {
     /// A call came so far.
     pub(super) fn set(&self, id: CallId, caller: &Arc<str>, state: State) {
         let mut inner = self.0.lock();
+        let inner = &mut *inner;
         let known = inner.calls.entry(id).or_insert_with(|| Known {
             caller: caller.clone(),
-            state,
+            state: State::Queued,
             failures: 0,
         });
-        known.state = state;
-        if matches!(state, State::Done | State::Dead) {
-            inner.over.push_back(id);
-            if inner.over.len() > REMEMBERED
-                && let Some(oldest) = inner.over.pop_front()
-            {
-                inner.calls.remove(&oldest);
-            }
+        let before = std::mem::replace(&mut known.state, state);
+        match (before.is_over(), state.is_over()) {
+            (false, true) => inner.end(id),
+            (true, false) => inner.over.retain(|over| *over != id),
+            _ => {}
         }
+    }
+
+    /// A call that was over waits again, as if it had never been tried.
+    pub(super) fn revive(&self, id: CallId, caller: &Arc<str>) {
+        {
+            let mut inner = self.0.lock();
+            inner.over.retain(|over| *over != id);
+            inner.calls.remove(&id);
+        }
+        self.set(id, caller, State::Queued);
     }
 
     /// A call was not accepted after all.
@@ -107,6 +130,22 @@ mod tests {
         states.set(id, &"a".into(), State::Done);
         assert_eq!(states.of(id, "a"), Some(State::Done));
         assert_eq!(states.of(CallId::new(), "a"), None);
+    }
+
+    #[test]
+    fn a_call_that_is_revived_starts_anew() {
+        let states = States::default();
+        let (id, caller) = (CallId::new(), "a".into());
+        states.set(id, &caller, State::Queued);
+        assert_eq!([states.failed(id), states.failed(id)], [1, 2]);
+        states.set(id, &caller, State::Dead);
+        states.revive(id, &caller);
+        assert_eq!(states.failed(id), 1);
+        // Those that are over later push out only each other.
+        for _ in 0..=REMEMBERED {
+            states.set(CallId::new(), &caller, State::Done);
+        }
+        assert_eq!(states.of(id, "a"), Some(State::Queued));
     }
 
     #[test]

@@ -300,9 +300,16 @@ impl AmqpLink {
             purpose,
             deadline,
         };
-        // A refused one drops its delivery, which so goes back to the broker.
-        if self.inner.queue.try_send(publish).is_err() {
-            self.inner.shared.metrics.limit_reached("amqp_send_queue");
+        let Err(refused) = self.inner.queue.try_send(publish) else {
+            return;
+        };
+        let metrics = &self.inner.shared.metrics;
+        metrics.limit_reached("amqp_send_queue");
+        // Any other drops its delivery, which so goes back to the broker.
+        if let Purpose::Answer(delivery) = refused.into_inner().purpose {
+            // The call is done: delivered again, it would be done twice.
+            metrics.dropped("amqp", "reply_not_taken");
+            delivery.ack();
         }
     }
 }

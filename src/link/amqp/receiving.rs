@@ -92,6 +92,12 @@ impl Receiving {
             }
             tokio::select! {
                 biased;
+                // First: what a drain gives back comes at once again, which would keep the others
+                // busy and count as tries until the broker throws it away.
+                () = drain.cancelled(), if !draining => {
+                    draining = true;
+                    cancel(&self.channel).await?;
+                }
                 Some(sent) = frames.next() => {
                     let sent: lapin::Result<()> = sent;
                     sent.map_err(|error| error.to_string())?;
@@ -120,10 +126,6 @@ impl Receiving {
                 _ = recheck.tick(), if !careful && intake.is_troubled() => {
                     intake.mend(&self.open).await;
                     show();
-                }
-                () = drain.cancelled(), if !draining => {
-                    draining = true;
-                    cancel(&self.channel).await?;
                 }
             }
         }

@@ -53,7 +53,7 @@ fn dispatcher(table: Table, state: &std::path::Path) -> Dispatcher {
     let (limits, metrics) = (Limits::default(), Arc::new(Metrics::new()));
     let store = Store::open(&state.join("callway.db"), &metrics).unwrap();
     let spool = Spool::open(&state.join("spool"), &limits, &metrics).unwrap();
-    let once = Once::new(store.clone(), limits.key_window, TaskTracker::new());
+    let once = Once::new(store.clone(), &limits, metrics.clone(), TaskTracker::new());
     let oneway = Arc::new(OneWay::new(spool, store));
     Dispatcher::new(table, limits, metrics, once, oneway)
 }
