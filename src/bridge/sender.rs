@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, poll};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::out::Out;
 use super::record::Header;
@@ -22,6 +22,9 @@ use crate::store::{Letter, LetterKind};
 const WINDOW: usize = 256;
 /// How often what waits for a link that is down is looked through for what is too old.
 const AGING: Duration = Duration::from_secs(30);
+/// The least time between two rounds: where the link is up but its queue is full, the next would
+/// fail at once.
+const BREATH: Duration = Duration::from_millis(50);
 /// The wait before what the broker refused is tried again; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -85,6 +88,7 @@ impl Sender {
                     }
                 }
             }
+            sleep(BREATH).await;
         }
     }
 
