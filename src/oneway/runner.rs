@@ -27,7 +27,7 @@ const LULL: Duration = Duration::from_millis(500);
 
 /// Carries out what is accepted, and what an earlier process left, until the drain.
 pub fn start(context: &Context) {
-    for left in context.spool.list(Some(QUEUE), RECOVERED) {
+    for left in context.spool.waiting(Some(QUEUE), RECOVERED) {
         context.oneway.remember(&left.body);
     }
     let consumer = context.spool.consume(QUEUE);
