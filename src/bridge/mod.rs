@@ -8,6 +8,7 @@ mod backlog;
 mod out;
 mod record;
 mod sender;
+mod suspects;
 mod waiters;
 
 use std::collections::HashMap;

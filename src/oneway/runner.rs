@@ -32,7 +32,7 @@ const STRANDED: Duration = Duration::from_secs(5);
 
 /// Carries out what is accepted, and what an earlier process left, until the drain.
 pub fn start(context: &Context) {
-    for left in context.spool.list(Some(QUEUE), RECOVERED) {
+    for left in context.spool.waiting(Some(QUEUE), RECOVERED) {
         context.oneway.remember(&left.body);
     }
     let consumer = context.spool.consume(QUEUE);

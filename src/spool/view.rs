@@ -6,6 +6,9 @@ use bytes::Bytes;
 
 use super::{Lane, Spool, Tally};
 
+/// What the records of one list may hold together, but for the last.
+const LIST_BYTES: usize = 16 * 1024 * 1024;
+
 /// How much waits in a queue, what is just being delivered included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueStats {
@@ -54,9 +57,9 @@ impl Spool {
         stats.collect()
     }
 
-    /// The first records of this queue, or of all, at most so many. Their bodies are read from
-    /// disk, as many as there are.
-    pub fn list(&self, queue: Option<&str>, limit: usize) -> Vec<Listed> {
+    /// The first records of this queue, or of all, at most so many. Each is read from disk when it
+    /// is asked for, so that no more than one has to be held in memory.
+    pub fn waiting(&self, queue: Option<&str>, limit: usize) -> impl Iterator<Item = Listed> {
         let mut found = Vec::new();
         let state = self.shared().state();
         for place in state.places(queue) {
@@ -69,7 +72,7 @@ impl Spool {
         drop(state);
         found.sort_unstable_by_key(|(id, ..)| *id);
         found.truncate(limit);
-        let listed = found.into_iter().filter_map(|found| {
+        found.into_iter().filter_map(|found| {
             let (id, place, queue, bytes, attempts) = found;
             // What is delivered meanwhile, or cannot be read, is not shown.
             let body = self.shared().body(place, id).ok()??;
@@ -82,7 +85,17 @@ impl Spool {
                 attempts: attempts.into(),
                 body: body.bytes,
             })
-        });
-        listed.collect()
+        })
+    }
+
+    /// As [`Spool::waiting`], all at once: no more once they hold 16 MiB together.
+    pub fn list(&self, queue: Option<&str>, limit: usize) -> Vec<Listed> {
+        let mut room = LIST_BYTES;
+        let fits = |one: &Listed| {
+            let goes_on = room > 0;
+            room = room.saturating_sub(one.body.len());
+            goes_on
+        };
+        self.waiting(queue, limit).take_while(fits).collect()
     }
 }

@@ -3,6 +3,7 @@
 
 mod calls;
 mod devices;
+mod disliked;
 mod inside;
 mod outages;
 mod receiving;

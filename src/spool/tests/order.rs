@@ -112,6 +112,20 @@ async fn bodies_that_memory_has_no_room_for_are_read_back() {
 }
 
 #[tokio::test]
+async fn a_list_holds_a_bounded_number_of_bytes() {
+    let ground = Ground::new();
+    let limits = Limits::default();
+    let spool = Spool::open(&ground.path(), &limits, &ground.metrics).unwrap();
+    let large = Bytes::from(vec![7; 4 * 1024 * 1024]);
+    for _ in 0..6 {
+        let appended = spool.append(QUEUE, Lane::Own, large.clone()).unwrap();
+        appended.await.unwrap();
+    }
+    assert_eq!(spool.list(None, 100).len(), 4);
+    assert_eq!(spool.waiting(None, 100).count(), 6);
+}
+
+#[tokio::test]
 async fn queues_do_not_know_each_other() {
     let ground = Ground::new();
     let spool = ground.open();
