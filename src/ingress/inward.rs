@@ -14,7 +14,7 @@ use crate::call::{Fault, Payload, Via, is_traceparent, ordered_id};
 use crate::channel::{Origin, Publish, Receipt};
 use crate::config::Channel;
 use crate::context::Context;
-use crate::ingress::accept::{Settled, pause};
+use crate::ingress::accept::Settled;
 use crate::router::Reverse;
 use crate::store::{Letter, LetterKind};
 
@@ -102,17 +102,13 @@ impl Inward {
     }
 
     fn publish(&self, event: Publish, line: Option<&Line>) -> Published {
-        let mut place = line.map(Line::enter);
-        let outcome = match line.is_some_and(Line::is_held_up) {
-            true => None,
-            false => Some(self.context.hub.publish(event.clone())),
-        };
-        let waits = match &outcome {
-            None => true,
-            Some(outcome) => outcome.as_ref().is_err_and(Fault::may_pass),
-        };
-        if waits && let Some(place) = &mut place {
-            place.hold_up();
+        let mut place = line.map(Line::arrive);
+        let is_up = place.as_ref().is_none_or(Place::is_up);
+        let outcome = is_up.then(|| self.context.hub.publish(event.clone()));
+        if let Some(place) = &mut place
+            && outcome.as_ref().is_some_and(must_wait)
+        {
+            place.failed();
         }
         Published {
             event,
@@ -223,41 +219,36 @@ impl Taken {
         }
     }
 
+    /// Tries until the event is kept, or callway stops: then it is the bus's again.
     async fn one(&self, published: Published) -> Settled {
         let Published {
             event,
-            place,
-            outcome,
+            mut place,
+            mut outcome,
         } = published;
-        if let Some(outcome) = outcome
-            && let Some(settled) = self.judge(&event, outcome).await
-        {
-            return settled;
-        }
-        match place {
-            Some(place) => self.wait(event, place).await,
-            None => {
-                self.context.metrics.dropped(self.via.as_str(), "not_kept");
-                Settled::Done
-            }
-        }
-    }
-
-    /// Tries until the event is kept, or callway stops: then it is the bus's again.
-    async fn wait(&self, event: Publish, mut place: Place) -> Settled {
-        place.hold_up();
-        tokio::select! {
-            () = place.comes_first() => {}
-            () = self.context.drain.cancelled() => return Settled::Again,
-        }
         loop {
-            let outcome = self.context.hub.publish(event.clone());
-            if let Some(settled) = self.judge(&event, outcome).await {
+            if let Some(outcome) = outcome
+                && let Some(settled) = self.judge(&event, outcome).await
+            {
                 return settled;
             }
-            if let Some(settled) = pause(&self.context).await {
-                return settled;
+            let Some(place) = &mut place else {
+                self.context.metrics.dropped(self.via.as_str(), "not_kept");
+                return Settled::Done;
+            };
+            if place.is_up() {
+                place.failed();
             }
+            let again = place.again(|| {
+                let outcome = self.context.hub.publish(event.clone());
+                let hopeful = !must_wait(&outcome);
+                (outcome, hopeful)
+            });
+            outcome = tokio::select! {
+                biased;
+                () = self.context.drain.cancelled() => return Settled::Again,
+                outcome = again => Some(outcome),
+            };
         }
     }
 
@@ -298,4 +289,9 @@ impl Taken {
         let letter = Letter::new(kind, &self.place, bus, fault, &beside, body);
         self.context.bury(letter).await
     }
+}
+
+/// Whether an event cannot be kept now.
+fn must_wait(outcome: &Result<Receipt, Fault>) -> bool {
+    outcome.as_ref().is_err_and(Fault::may_pass)
 }

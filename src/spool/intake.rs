@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::bodies::Body;
-use crate::call::Fault;
+use super::refused::Unheard;
 
 /// Records that may wait, and their bytes.
 const QUEUE: usize = 16_384;
@@ -32,7 +32,7 @@ pub(super) struct Unwritten {
     /// Of its frame.
     pub length: u32,
     /// Whoever wants to know what became of it.
-    pub told: oneshot::Sender<Result<(), Fault>>,
+    pub told: oneshot::Sender<Result<(), Unheard>>,
 }
 
 /// What is written together.
@@ -128,6 +128,16 @@ impl Intake {
             records.extend(self.records.pop_front());
         }
         records
+    }
+
+    /// Takes out the records of which this holds.
+    pub(super) fn take_out(&mut self, whether: impl Fn(&Unwritten) -> bool) -> Vec<Unwritten> {
+        let records = std::mem::take(&mut self.records).into_iter();
+        let (out, left): (Vec<_>, Vec<_>) = records.partition(whether);
+        let bytes = out.iter().map(|record| u64::from(record.length));
+        self.bytes -= bytes.sum::<u64>();
+        self.records = left.into();
+        out
     }
 
     /// How many records there are.

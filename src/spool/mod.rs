@@ -26,6 +26,7 @@ mod log;
 mod queue;
 mod record;
 mod recovery;
+mod refused;
 mod scan;
 mod segment;
 mod shared;
@@ -48,6 +49,7 @@ pub use self::consumer::{Consumer, Item};
 use self::directory::Directory;
 use self::disk::{Disk, System};
 use self::log::Log;
+use self::refused::Unheard;
 use self::shared::Shared;
 use self::state::{Refusal, State};
 pub use self::tally::Tally;
@@ -170,6 +172,10 @@ impl Spool {
                 let fault = "too much waits to be kept, try again soon";
                 Fault::new(Kind::Overloaded, fault).with_retry_after(Duration::from_secs(1))
             }
+            Refusal::Behind => Fault::unavailable(
+                "storage_failed",
+                "what came before it could not be kept; try again",
+            ),
             Refusal::Ended => Fault::shutting_down(),
         }
     }
@@ -230,7 +236,7 @@ impl Drop for Handle {
 #[must_use = "the record is kept only if this says so"]
 pub struct Appended {
     id: u64,
-    told: oneshot::Receiver<Result<(), Fault>>,
+    told: oneshot::Receiver<Result<(), Unheard>>,
 }
 
 impl Appended {
@@ -245,7 +251,10 @@ impl Future for Appended {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let told = Pin::new(&mut self.told).poll(context);
-        told.map(|told| told.unwrap_or_else(|_| Err(Fault::shutting_down())))
+        told.map(|told| match told {
+            Ok(kept) => kept.map_err(|unheard| unheard.fault.clone()),
+            Err(_) => Err(Fault::shutting_down()),
+        })
     }
 }
 

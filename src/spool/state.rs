@@ -11,10 +11,11 @@ use super::intake::{GROUP_BYTES, Group, Intake, Unwritten};
 use super::log::Grown;
 use super::queue::Queue;
 use super::recovery::Recovered;
+use super::refused::{Closed, Unheard, lane_of};
 use super::segment::{Name, Segments};
 use super::tally::Tally;
 use super::{Lane, Sizes, record};
-use crate::call::{Fault, unix_ms};
+use crate::call::unix_ms;
 
 /// Why a record is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(super) enum Refusal {
     Full,
     /// Too much waits to be written.
     Crowded,
+    /// What came before it in its lane could not be kept.
+    Behind,
     /// The spool is closed.
     Ended,
 }
@@ -36,6 +39,7 @@ pub(super) struct State {
     pub queues: Vec<Queue>,
     pub bodies: Bodies,
     pub intake: Intake,
+    pub closed: Closed,
     segments: Segments,
     /// What the records that wait take on disk, with those that are just being written.
     live: u64,
@@ -51,6 +55,7 @@ impl State {
             queues: Vec::new(),
             bodies: Bodies::new(sizes.bodies),
             intake: Intake::default(),
+            closed: Closed::default(),
             segments: recovered.segments,
             live: 0,
             next_id: recovered.next_id,
@@ -90,7 +95,7 @@ impl State {
         queue: &str,
         lane: Lane,
         bytes: Bytes,
-    ) -> Result<(u64, oneshot::Receiver<Result<(), Fault>>), Refusal> {
+    ) -> Result<(u64, oneshot::Receiver<Result<(), Unheard>>), Refusal> {
         if self.closing {
             return Err(Refusal::Ended);
         }
@@ -102,6 +107,9 @@ impl State {
             return Err(Refusal::Crowded);
         }
         let queue = self.queue(queue);
+        if self.closed.has(queue, lane) {
+            return Err(Refusal::Behind);
+        }
         let id = self.next_id;
         self.next_id += 1;
         let (told, hears) = oneshot::channel();
@@ -125,9 +133,26 @@ impl State {
         self.live += bytes_of(group);
     }
 
-    /// They could not be.
-    pub(super) fn refused(&mut self, group: &Group) {
+    /// They could not be: nor is what waits behind them in their lanes, which is added.
+    pub(super) fn refused(&mut self, group: &mut Group) {
         self.live -= bytes_of(group);
+        let records = std::mem::take(&mut group.records);
+        self.close_lanes(&records);
+        let closed = &self.closed;
+        let behind = self
+            .intake
+            .take_out(|record| closed.has(record.queue, record.body.lane));
+        self.close_lanes(&behind);
+        group.records = records;
+        group.records.extend(behind);
+    }
+
+    fn close_lanes(&mut self, records: &[Unwritten]) {
+        for record in records {
+            if let Some(lane) = lane_of(record.queue, record.body.lane) {
+                self.closed.close(lane);
+            }
+        }
     }
 
     /// A file holds more than before.

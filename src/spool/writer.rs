@@ -7,6 +7,7 @@ use super::entry::Place;
 use super::intake::Group;
 use super::log::{Failure, Grown, Log};
 use super::record::Kept;
+use super::refused::{Unheard, lane_of};
 use super::shared::Shared;
 use crate::call::Fault;
 
@@ -127,22 +128,25 @@ impl Writer {
         }
         for (_queue, told) in told {
             // Nobody there: whoever asked has gone away meanwhile.
-            told.send(Ok(())).unwrap_or_default();
+            drop(told.send(Ok(())));
         }
     }
 
-    fn refused(&self, group: Group, failure: &Failure, fault: &Fault) {
+    fn refused(&self, mut group: Group, failure: &Failure, fault: &Fault) {
         let mut state = self.shared.state();
-        state.refused(&group);
-        state.intake.mark_later(group.marks);
+        state.intake.mark_later(group.marks.drain(..));
         if failure.unsure {
             // Should they be on disk for all that: nobody was told so.
             let ids = group.records.iter().map(|record| record.id);
             state.intake.mark_later(ids);
         }
+        state.refused(&mut group);
         drop(state);
         for record in group.records {
-            record.told.send(Err(fault.clone())).unwrap_or_default();
+            let lane = lane_of(record.queue, record.body.lane);
+            let unheard = Unheard::new(fault.clone(), lane, &self.shared);
+            // Whoever has gone away need not hear of it.
+            drop(record.told.send(Err(unheard)));
         }
     }
 

@@ -24,7 +24,8 @@ async fn live(spool: &Spool, dice: &mut Dice) -> Ledger {
         for _ in 0..=dice.below(8) {
             number += 1;
             let lane = Lane::Named(dice.below(5) as u64);
-            appended.push(spool.append(QUEUE, lane, body(number)).unwrap());
+            // Refused at once behind what could not be kept.
+            appended.extend(spool.append(QUEUE, lane, body(number)));
         }
         for appended in appended {
             let id = appended.id();

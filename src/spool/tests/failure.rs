@@ -69,6 +69,32 @@ async fn what_was_not_synchronised_is_not_kept() {
 }
 
 #[tokio::test]
+async fn nothing_overtakes_what_was_not_kept_before_that_is_known() {
+    let ground = Ground::new();
+    let disk = Moody::new();
+    let spool = ground.open_on(disk.clone());
+    disk.set(Mood::NoSync);
+    let append = |lane, number| spool.append(QUEUE, Lane::Named(lane), body(number));
+    let mut unheard = vec![append(1, 1).unwrap()];
+    let fault = loop {
+        match append(1, 2) {
+            Ok(appended) => unheard.push(appended),
+            Err(fault) => break fault,
+        }
+    };
+    assert_eq!(reason(&fault), "storage_failed");
+    disk.set(Mood::Well);
+    append(2, 3).unwrap().await.unwrap();
+    for appended in unheard {
+        assert!(append(1, 4).is_err(), "somebody has not heard yet");
+        assert!(appended.await.is_err());
+    }
+    append(1, 5).unwrap().await.unwrap();
+    let kept: Vec<_> = waiting(&spool).into_values().collect();
+    assert_eq!(kept, [body(3), body(5)]);
+}
+
+#[tokio::test]
 async fn a_disk_that_fails_from_the_beginning_keeps_nothing() {
     let ground = Ground::new();
     let disk = Moody::new();
