@@ -104,11 +104,6 @@ impl App {
         self.listeners.addresses()
     }
 
-    /// Where `/healthz`, `/readyz` and `/metrics` will be answered.
-    pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
-        self.admin.address()
-    }
-
     /// Serves until `shutdown` is cancelled, then drains within `limits.drain`.
     pub async fn run(mut self, shutdown: CancellationToken) {
         self.admin.serve(&self.context);

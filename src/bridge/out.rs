@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::record::{Header, To};
-use crate::call::{Deadline, Fault, Kind, Payload};
+use crate::call::{Deadline, Fault, Kind, Payload, beside};
 use crate::context::Context;
 use crate::link::amqp::{AmqpLink, Outgoing};
 use crate::link::mqtt::{Message, MqttLink, Properties};
@@ -62,9 +62,9 @@ impl Out {
 fn mqtt(group: &str, header: &Header, payload: &Payload, topic: &str, qos: u8) -> Message {
     let mut user = Vec::with_capacity(4);
     let mut add = |name: &str, value: String| user.push((name.to_owned(), value));
-    add("callway-origin", group.to_owned());
-    add("event-id", header.event_id.clone());
-    add("hops", (header.hops + 1).to_string());
+    add(beside::ORIGIN, group.to_owned());
+    add(beside::EVENT_ID, header.event_id.clone());
+    add(beside::HOPS, (header.hops + 1).to_string());
     if let Some(traceparent) = &header.traceparent {
         add("traceparent", traceparent.to_string());
     }
@@ -95,9 +95,9 @@ fn amqp(
     })?;
     let message = message
         .persistent()
-        .text("callway-origin", group)
-        .text("event-id", &header.event_id)
-        .number("hops", u64::from(header.hops) + 1);
+        .text(beside::ORIGIN, group)
+        .text(beside::EVENT_ID, &header.event_id)
+        .number(beside::HOPS, u64::from(header.hops) + 1);
     Ok(match &header.traceparent {
         Some(traceparent) => message.text("traceparent", traceparent),
         None => message,

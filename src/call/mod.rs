@@ -4,6 +4,7 @@
 //! that tidies up after it (a pending reply is forgotten, a worker is told). So a call has exactly
 //! one outcome by construction: whoever awaits the future gets it, or has gone away.
 
+pub mod beside;
 mod clock;
 mod deadline;
 mod duration;

@@ -48,7 +48,7 @@ impl CallArgs {
             Ok(inputs) => inputs,
             Err(message) => {
                 eprintln!("callway: {message}");
-                return ExitCode::from(64);
+                return ExitCode::from(super::USAGE);
             }
         };
         let mut params = Payload::unchecked_json(text);

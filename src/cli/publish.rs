@@ -46,7 +46,7 @@ impl PublishArgs {
             Ok(inputs) => inputs,
             Err(message) => {
                 eprintln!("callway: {message}");
-                return ExitCode::from(64);
+                return ExitCode::from(super::USAGE);
             }
         };
         let event = (self.channel.as_str(), &payload);

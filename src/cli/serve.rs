@@ -61,7 +61,7 @@ impl ServeArgs {
             Ok(worker) => worker,
             Err(message) => {
                 eprintln!("callway: {message}");
-                return ExitCode::from(64);
+                return ExitCode::from(super::USAGE);
             }
         };
         let stop = CancellationToken::new();

@@ -45,7 +45,7 @@ impl SubscribeArgs {
             Ok(inputs) => inputs,
             Err(message) => {
                 eprintln!("callway: {message}");
-                return ExitCode::from(64);
+                return ExitCode::from(super::USAGE);
             }
         };
         let mut reader = Reader {

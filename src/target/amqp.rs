@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::Target;
-use crate::call::{Call, Fault, Kind, Outcome, Payload, Reply};
+use crate::call::{Call, Fault, Kind, Outcome, Payload, Reply, beside};
 use crate::config::Limits;
 use crate::link::amqp::{AmqpLink, Header, Message, Outgoing};
 use crate::router::{Captures, Place, Template};
@@ -58,7 +58,7 @@ impl AmqpTarget {
             .expires_after_ms(left)
             .text("call-id", &call.id.to_string())
             .number("deadline", call.deadline.unix_ms())
-            .number("hops", u64::from(call.hops) + 1);
+            .number(beside::HOPS, u64::from(call.hops) + 1);
         Ok(match &call.traceparent {
             Some(trace) => request.text("traceparent", trace),
             None => request,

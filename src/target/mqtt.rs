@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Target;
-use crate::call::{Call, Fault, Form, Kind, Outcome, Payload, Reply};
+use crate::call::{Call, Fault, Form, Kind, Outcome, Payload, Reply, beside};
 use crate::link::mqtt::{Delivery, Message, MqttLink, Properties, ReplyTo, is_publishable};
 use crate::router::{Captures, Place, Template};
 
@@ -93,7 +93,7 @@ fn properties(call: &Call, reply_to: &ReplyTo, content_type: &str) -> Properties
     add("method", call.method.to_string());
     add("call-id", call.id.to_string());
     add("deadline", call.deadline.unix_ms().to_string());
-    add("hops", (call.hops + 1).to_string());
+    add(beside::HOPS, (call.hops + 1).to_string());
     if let Some(traceparent) = &call.traceparent {
         add("traceparent", traceparent.to_string());
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::call::Via;
+use crate::call::{Via, beside};
 use crate::config::AmqpBus;
 use crate::context::Context;
 use crate::ingress::accept::Settled;
@@ -42,9 +42,9 @@ fn arrival(message: &Message) -> Arrival<'_> {
         exchange: Some(&message.exchange),
         payload: message.body.clone(),
         content_type: message.content_type(),
-        group: text("callway-origin"),
-        id: text("event-id"),
-        hops: match message.header("hops") {
+        group: text(beside::ORIGIN),
+        id: text(beside::EVENT_ID),
+        hops: match message.header(beside::HOPS) {
             None => 0,
             Some(Header::Number(hops)) => u32::try_from(hops).unwrap_or(u32::MAX),
             // What cannot be read counts as too often, so that no loop gets around the limit.

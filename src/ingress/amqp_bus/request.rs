@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::Secret;
-use crate::call::{Deadline, Fault, Kind, Payload, is_traceparent};
+use crate::call::{Deadline, Fault, Kind, Payload, beside, is_traceparent};
 use crate::config::Limits;
 use crate::dialect::envelope::Envelope;
 use crate::link::amqp::{CALLS, Header, MQTT, Message, Outgoing};
@@ -84,7 +84,7 @@ fn read(
         user_id: message.user_id().map(str::to_owned),
         timeout: expiration(message)?,
         deadline: number(message, "deadline")?.map(Deadline::from_unix_ms),
-        hops: u32::try_from(number(message, "hops")?.unwrap_or(0)).unwrap_or(u32::MAX),
+        hops: u32::try_from(number(message, beside::HOPS)?.unwrap_or(0)).unwrap_or(u32::MAX),
         traceparent: text(message, "traceparent")?
             .filter(|text| is_traceparent(text))
             .map(Arc::from),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::call::Via;
+use crate::call::{Via, beside};
 use crate::config::MqttBus;
 use crate::context::Context;
 use crate::ingress::accept::Settled;
@@ -30,14 +30,14 @@ impl MqttEvents {
 impl Deliveries for MqttEvents {
     fn deliver(&self, _link: &MqttLink, delivery: Delivery, receipt: Receipt) {
         let properties = &delivery.properties;
-        let hops = properties.user("hops");
+        let hops = properties.user(beside::HOPS);
         let arrival = Arrival {
             place: delivery.topic(),
             exchange: None,
             payload: delivery.payload.clone(),
             content_type: properties.content_type.as_deref(),
-            group: properties.user("callway-origin"),
-            id: properties.user("event-id"),
+            group: properties.user(beside::ORIGIN),
+            id: properties.user(beside::EVENT_ID),
             // What cannot be read counts as too often, so that no loop gets around the limit.
             hops: hops.map_or(0, |hops| hops.parse().unwrap_or(u32::MAX)),
             traceparent: properties.user("traceparent"),

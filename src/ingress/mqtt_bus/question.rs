@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::answer::{Answer, Shape};
 use crate::auth::Secret;
-use crate::call::{Deadline, Fault, Kind, Payload, is_traceparent};
+use crate::call::{Deadline, Fault, Kind, Payload, beside, is_traceparent};
 use crate::config::{Limits, MqttBus};
 use crate::dialect::envelope::{Envelope, Remains};
 use crate::link::mqtt::{Delivery, Properties, below};
@@ -139,7 +139,7 @@ impl Beside {
                     beside.wanted = sooner(beside.wanted, Some(left));
                 }
                 // What cannot be read counts as too often, so that no loop gets around the limit.
-                "hops" => beside.hops = value.parse().unwrap_or(u32::MAX),
+                beside::HOPS => beside.hops = value.parse().unwrap_or(u32::MAX),
                 "idempotency-key" => beside.key = Some(value.as_str().into()),
                 "traceparent" if is_traceparent(value) => {
                     beside.traceparent = Some(value.as_str().into());
