@@ -145,7 +145,8 @@ impl Spool {
     /// Takes a record for this queue, in the order of the calls. What it comes to is told by
     /// [`Appended`]; the record is delivered also if that is dropped.
     ///
-    /// Returns `unavailable` if `limits.spool_size` is reached, `overloaded` if too much waits to
+    /// Returns `unavailable` if `limits.spool_size` is reached, or three quarters of it by this queue
+    /// alone, `overloaded` if too much waits to
     /// be written.
     pub fn append(&self, queue: &str, lane: Lane, body: Bytes) -> Result<Appended, Fault> {
         let appended = self.shared().state().append(queue, lane, body);
@@ -163,6 +164,14 @@ impl Spool {
                 Fault::unavailable(
                     "storage_full",
                     "as much waits to be delivered as `limits.spool_size` allows; try again later",
+                )
+            }
+            Refusal::QueueFull => {
+                metrics.limit_reached("spool_size");
+                Fault::unavailable(
+                    "storage_full",
+                    "as much waits for this destination as one may take, three quarters of \
+                     `limits.spool_size`; try again later",
                 )
             }
             Refusal::Crowded => {

@@ -23,11 +23,17 @@ pub(super) enum Refusal {
     TooLarge,
     /// `limits.spool_size` is reached.
     Full,
+    /// What one queue may take of it is reached.
+    QueueFull,
     /// Too much waits to be written.
     Crowded,
     /// The spool is closed.
     Ended,
 }
+
+/// What one queue may take of `limits.spool_size`, in quarters: one bus that is away for long leaves
+/// room for the others.
+const QUARTERS: u64 = 3;
 
 /// What is behind the lock.
 pub(super) struct State {
@@ -95,15 +101,20 @@ impl State {
             return Err(Refusal::Ended);
         }
         let length = record::length_of(queue, &bytes).ok_or(Refusal::TooLarge)?;
+        let queue = self.queue(queue);
         if self.live + self.intake.bytes() + u64::from(length) > self.sizes.spool {
             return Err(Refusal::Full);
+        }
+        let taken = self.queues[queue].bytes() + self.queues[queue].unwritten;
+        if taken + u64::from(length) > self.sizes.spool / 4 * QUARTERS {
+            return Err(Refusal::QueueFull);
         }
         if self.intake.is_crowded(length) {
             return Err(Refusal::Crowded);
         }
-        let queue = self.queue(queue);
         let id = self.next_id;
         self.next_id += 1;
+        self.queues[queue].unwritten += u64::from(length);
         let (told, hears) = oneshot::channel();
         self.intake.push(Unwritten {
             id,
@@ -128,6 +139,9 @@ impl State {
     /// They could not be.
     pub(super) fn refused(&mut self, group: &Group) {
         self.live -= bytes_of(group);
+        for record in &group.records {
+            self.queues[record.queue].unwritten -= u64::from(record.length);
+        }
     }
 
     /// A file holds more than before.
@@ -139,6 +153,7 @@ impl State {
     pub(super) fn kept(&mut self, id: u64, queue: usize, body: Body, place: Place) {
         self.count(place, 1);
         let kept = &mut self.queues[queue];
+        kept.unwritten -= u64::from(place.length);
         kept.push(Entry::new(id, place, body.lane, body.accepted));
         kept.tally.accepted += 1;
         self.bodies.keep(id, body);

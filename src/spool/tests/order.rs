@@ -167,17 +167,26 @@ async fn what_is_thrown_away_while_it_is_out_stays_away() {
 async fn more_than_the_limit_is_refused_until_something_is_delivered() {
     let ground = Ground::new();
     let spool = ground.open();
-    let large = Bytes::from(vec![1; 300 * 1024]);
-    let append = || spool.append(QUEUE, Lane::Own, large.clone());
-    for _ in 0..3 {
-        append().unwrap().await.unwrap();
+    let large = Bytes::from(vec![1; 240 * 1024]);
+    let append = |queue| spool.append(queue, Lane::Own, large.clone());
+    // Three in a queue are nearly three quarters, also before they are on disk.
+    let three = [(); 3].map(|()| append(QUEUE).unwrap());
+    let of_one = append(QUEUE).err().unwrap();
+    for appended in three {
+        appended.await.unwrap();
     }
-    let refused = append().err().unwrap();
-    assert_eq!(refused.kind, Kind::Unavailable);
-    let data = String::from_utf8(refused.data.unwrap().to_vec()).unwrap();
-    assert!(data.contains("storage_full"), "{data}");
+    append("calls").unwrap().await.unwrap();
+    let of_all = append("calls").err().unwrap();
+    for (refused, word) in [
+        (of_one, "three quarters"),
+        (of_all, "as `limits.spool_size`"),
+    ] {
+        assert_eq!(refused.kind, Kind::Unavailable);
+        assert_eq!(refused.reason().as_deref(), Some("storage_full"));
+        assert!(refused.message.contains(word), "{}", refused.message);
+    }
     let reached = ground.counted("callway_limit_reached_total{limit=\"spool_size\"}");
-    assert_eq!(reached, 1);
+    assert_eq!(reached, 2);
     next(&mut spool.consume(QUEUE)).await.done();
-    append().unwrap().await.unwrap();
+    append(QUEUE).unwrap().await.unwrap();
 }
