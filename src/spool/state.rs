@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::bodies::{Bodies, Body, Spot};
@@ -13,7 +12,7 @@ use super::queue::Queue;
 use super::recovery::Recovered;
 use super::segment::{Name, Segments};
 use super::tally::Tally;
-use super::{Lane, Sizes, record};
+use super::{Draft, Sizes, record};
 use crate::call::{Fault, unix_ms};
 
 /// Why a record is not taken.
@@ -34,6 +33,9 @@ pub(super) enum Refusal {
 /// What one queue may take of `limits.spool_size`, in quarters: one bus that is away for long leaves
 /// room for the others.
 const QUARTERS: u64 = 3;
+
+/// Where the fate of a record is told.
+pub(super) type Told = oneshot::Receiver<Result<(), Fault>>;
 
 /// What is behind the lock.
 pub(super) struct State {
@@ -90,28 +92,55 @@ impl State {
         meant.map(|(place, _)| place).collect()
     }
 
-    /// Lets a record wait to be written; says its id, and where its fate will be told.
+    /// Lets records wait to be written, all or none; says their ids, and where the fate of each
+    /// will be told. `beside` is only checked: a record of so many bytes that comes next.
     pub(super) fn append(
         &mut self,
-        queue: &str,
-        lane: Lane,
-        bytes: Bytes,
-    ) -> Result<(u64, oneshot::Receiver<Result<(), Fault>>), Refusal> {
+        drafts: Vec<Draft>,
+        beside: Option<(&str, usize)>,
+    ) -> Result<Vec<(u64, Told)>, Refusal> {
+        let sizes = drafts.iter().map(|draft| (draft.queue, draft.body.len()));
+        let sizes: Vec<_> = sizes.chain(beside).collect();
+        let places = self.admit(&sizes)?;
+        let taken = drafts.into_iter().zip(places);
+        Ok(taken
+            .map(|(draft, place)| self.take(draft, place))
+            .collect())
+    }
+
+    /// Says the queue and the length of the frame of each of these records, if there is room for
+    /// all of them.
+    fn admit(&mut self, sizes: &[(&str, usize)]) -> Result<Vec<(usize, u32)>, Refusal> {
         if self.closing {
             return Err(Refusal::Ended);
         }
-        let length = record::length_of(queue, &bytes).ok_or(Refusal::TooLarge)?;
-        let queue = self.queue(queue);
-        if self.live + self.intake.bytes() + u64::from(length) > self.sizes.spool {
+        let mut places = Vec::with_capacity(sizes.len());
+        for &(name, body) in sizes {
+            let length = record::length_of(name, body).ok_or(Refusal::TooLarge)?;
+            places.push((self.queue(name), length));
+        }
+        let total = places
+            .iter()
+            .map(|&(_place, length)| u64::from(length))
+            .sum::<u64>();
+        if self.live + self.intake.bytes() + total > self.sizes.spool {
             return Err(Refusal::Full);
         }
-        let taken = self.queues[queue].bytes() + self.queues[queue].unwritten;
-        if taken + u64::from(length) > self.sizes.spool / 4 * QUARTERS {
-            return Err(Refusal::QueueFull);
+        for &(place, _length) in &places {
+            let queue = &self.queues[place];
+            let own = places.iter().filter(|(other, _length)| *other == place);
+            let more: u64 = own.map(|&(_place, length)| u64::from(length)).sum();
+            if queue.bytes() + queue.unwritten + more > self.sizes.spool / 4 * QUARTERS {
+                return Err(Refusal::QueueFull);
+            }
         }
-        if self.intake.is_crowded(length) {
-            return Err(Refusal::Crowded);
+        match self.intake.is_crowded(places.len(), total) {
+            true => Err(Refusal::Crowded),
+            false => Ok(places),
         }
+    }
+
+    fn take(&mut self, draft: Draft, (queue, length): (usize, u32)) -> (u64, Told) {
         let id = self.next_id;
         self.next_id += 1;
         self.queues[queue].unwritten += u64::from(length);
@@ -122,13 +151,13 @@ impl State {
             name: Arc::clone(&self.queues[queue].name),
             body: Body {
                 accepted: unix_ms(),
-                lane,
-                bytes,
+                lane: draft.lane,
+                bytes: draft.body,
             },
             length,
             told,
         });
-        Ok((id, hears))
+        (id, hears)
     }
 
     /// Records are about to be written.

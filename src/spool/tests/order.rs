@@ -126,6 +126,34 @@ async fn a_list_holds_a_bounded_number_of_bytes() {
 }
 
 #[tokio::test]
+async fn records_that_belong_together_are_all_taken_or_none() {
+    let ground = Ground::new();
+    let spool = ground.open();
+    let draft = |queue, kibibytes: usize| Draft {
+        queue,
+        lane: Lane::Own,
+        body: Bytes::from(vec![1; kibibytes * 1024]),
+    };
+    let refused = |drafts, beside| spool.append_all(drafts, beside).err().unwrap();
+    let too_much = vec![draft(QUEUE, 100), draft("calls", 800)];
+    assert_eq!(refused(too_much, None).kind, Kind::Unavailable);
+    let too_much = vec![draft(QUEUE, 400), draft(QUEUE, 400)];
+    assert_eq!(refused(too_much, None).kind, Kind::Unavailable);
+    let beside = Some(("calls", 800 * 1024));
+    assert_eq!(
+        refused(vec![draft(QUEUE, 100)], beside).kind,
+        Kind::Unavailable
+    );
+    assert!(waiting(&spool).is_empty());
+    let beside = Some(("calls", 500 * 1024));
+    let drafts = vec![draft(QUEUE, 100), draft("bus/other", 100)];
+    let appended = spool.append_all(drafts, beside).unwrap();
+    let ids: Vec<_> = appended.iter().map(Appended::id).collect();
+    futures_util::future::try_join_all(appended).await.unwrap();
+    assert!(waiting(&spool).into_keys().eq(ids));
+}
+
+#[tokio::test]
 async fn queues_do_not_know_each_other() {
     let ground = Ground::new();
     let spool = ground.open();
