@@ -27,9 +27,13 @@ use crate::config::Channel;
 use crate::context::Context;
 use crate::link::amqp::AmqpLink;
 use crate::link::mqtt::MqttLink;
+use crate::oneway;
 use crate::router::{Captures, Place};
-use crate::spool::{Appended, Lane};
+use crate::spool::{Appended, Draft, Lane};
 use crate::store::Letter;
+
+/// More than a one-way call takes in the spool beside its params: names of bounded length.
+const CALL_HEADER: usize = 4096;
 
 /// Takes events to where their rows send them.
 pub struct Bridge {
@@ -99,14 +103,31 @@ impl Bridge {
         self.context.spool.append(&bus.queue, lane, record)?.await
     }
 
-    fn spool(&self, debt: Debt) -> Result<(Appended, Arrival), Fault> {
-        // The configuration names no bus that is not there.
-        let bus = self.buses.get(&debt.header.bus).ok_or_else(unfit)?;
-        let record = debt.header.pack(&debt.payload).ok_or_else(unfit)?;
-        let lane = Lane::Named(debt.header.to.lane());
-        let appended = self.context.spool.append(&bus.queue, lane, record)?;
-        let arrival = bus.waiters.wait(appended.id());
-        Ok((appended, arrival))
+    /// Keeps all that is owed, or nothing, if there is no room for the call either.
+    fn spool(
+        &self,
+        debts: &[Debt],
+        call: Option<&Call>,
+    ) -> Result<Vec<(Appended, Arrival)>, Fault> {
+        let mut buses = Vec::with_capacity(debts.len());
+        let mut drafts = Vec::with_capacity(debts.len());
+        for debt in debts {
+            // The configuration names no bus that is not there.
+            let bus = self.buses.get(&debt.header.bus).ok_or_else(unfit)?;
+            buses.push(bus);
+            drafts.push(Draft {
+                queue: &bus.queue,
+                lane: Lane::Named(debt.header.to.lane()),
+                body: debt.header.pack(&debt.payload).ok_or_else(unfit)?,
+            });
+        }
+        let beside = call.map(|call| (oneway::QUEUE, call.params.len() + CALL_HEADER));
+        let appended = self.context.spool.append_all(drafts, beside)?;
+        let both = buses.into_iter().zip(appended).map(|(bus, appended)| {
+            let arrival = bus.waiters.wait(appended.id());
+            (appended, arrival)
+        });
+        Ok(both.collect())
     }
 }
 
@@ -131,8 +152,7 @@ impl Outward for Bridge {
         }
         let mut kept: Vec<BoxFuture<'static, Result<(), Fault>>> = Vec::new();
         let mut arrivals = Vec::new();
-        for debt in debts {
-            let (appended, arrival) = self.spool(debt)?;
+        for (appended, arrival) in self.spool(&debts, call.as_ref())? {
             kept.push(appended.boxed());
             arrivals.push(arrival);
         }

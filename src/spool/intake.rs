@@ -58,9 +58,9 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Whether there is no room for a record of this length.
-    pub(super) fn is_crowded(&self, length: u32) -> bool {
-        let full = self.records.len() >= QUEUE || self.bytes + u64::from(length) > QUEUE_BYTES;
+    /// Whether there is no room for so many more records of so many bytes together.
+    pub(super) fn is_crowded(&self, records: usize, bytes: u64) -> bool {
+        let full = self.records.len() + records > QUEUE || self.bytes + bytes > QUEUE_BYTES;
         full && !self.records.is_empty()
     }
 

@@ -75,6 +75,16 @@ pub enum Lane {
     Named(u64),
 }
 
+/// A record that is to be kept.
+pub struct Draft<'a> {
+    /// Where it waits.
+    pub queue: &'a str,
+    /// What it is in order with.
+    pub lane: Lane,
+    /// What it holds.
+    pub body: Bytes,
+}
+
 /// Why there is no spool.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot spool anything in {path}: {why}; see [store] in the configuration")]
@@ -147,13 +157,26 @@ impl Spool {
     /// Takes a record for this queue, in the order of the calls. What it comes to is told by
     /// [`Appended`]; the record is delivered also if that is dropped.
     ///
-    /// Returns `unavailable` if `limits.spool_size` is reached, `overloaded` if too much waits to
+    /// Returns `unavailable` if `limits.spool_size` is reached, or three quarters of it by this queue
+    /// alone, `overloaded` if too much waits to
     /// be written.
     pub fn append(&self, queue: &str, lane: Lane, body: Bytes) -> Result<Appended, Fault> {
-        let appended = self.shared().state().append(queue, lane, body);
-        let (id, told) = appended.map_err(|refusal| self.refuse(refusal))?;
+        let mut appended = self.append_all(vec![Draft { queue, lane, body }], None)?;
+        appended.pop().ok_or_else(Fault::shutting_down)
+    }
+
+    /// As [`Spool::append`], but all or none: who is refused and tries again sends nothing twice.
+    /// `beside` has to have room as well, a record of so many bytes that is appended next.
+    pub fn append_all(
+        &self,
+        drafts: Vec<Draft>,
+        beside: Option<(&str, usize)>,
+    ) -> Result<Vec<Appended>, Fault> {
+        let appended = self.shared().state().append(drafts, beside);
+        let appended = appended.map_err(|refusal| self.refuse(refusal))?;
         self.shared().wake();
-        Ok(Appended { id, told })
+        let told = appended.into_iter();
+        Ok(told.map(|(id, told)| Appended { id, told }).collect())
     }
 
     fn refuse(&self, refusal: Refusal) -> Fault {
@@ -165,6 +188,14 @@ impl Spool {
                 Fault::unavailable(
                     "storage_full",
                     "as much waits to be delivered as `limits.spool_size` allows; try again later",
+                )
+            }
+            Refusal::QueueFull => {
+                metrics.limit_reached("spool_size");
+                Fault::unavailable(
+                    "storage_full",
+                    "as much waits for this destination as one may take, three quarters of \
+                     `limits.spool_size`; try again later",
                 )
             }
             Refusal::Crowded => {

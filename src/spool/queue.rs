@@ -24,6 +24,8 @@ pub(super) struct Queue {
     /// something, once the lock is free.
     pub more: Arc<Notify>,
     pub tally: Tally,
+    /// What the records take that are taken but not on disk yet.
+    pub unwritten: u64,
     /// Sorted by id.
     entries: VecDeque<Entry>,
     gone: usize,
@@ -51,6 +53,7 @@ impl Queue {
             name,
             more: Arc::default(),
             tally: Tally::default(),
+            unwritten: 0,
             entries: VecDeque::new(),
             gone: 0,
             bytes: 0,

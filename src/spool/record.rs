@@ -43,10 +43,10 @@ pub(super) struct Kept<'a> {
     pub body: &'a [u8],
 }
 
-/// What the frame of such a record takes; `None` if no frame is so large.
-pub(super) fn length_of(queue: &str, body: &[u8]) -> Option<u32> {
+/// What the frame of a record with so long a body takes; `None` if no frame is so large.
+pub(super) fn length_of(queue: &str, body: usize) -> Option<u32> {
     u16::try_from(queue.len()).ok()?;
-    let length = body.len().checked_add(HEAD + FIXED + queue.len())?;
+    let length = body.checked_add(HEAD + FIXED + queue.len())?;
     u32::try_from(length).ok()
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::bodies::{Bodies, Body, Spot};
@@ -14,7 +13,7 @@ use super::recovery::Recovered;
 use super::refused::{Closed, Unheard, lane_of};
 use super::segment::{Name, Segments};
 use super::tally::Tally;
-use super::{Lane, Sizes, record};
+use super::{Draft, Sizes, record};
 use crate::call::unix_ms;
 
 /// Why a record is not taken.
@@ -24,6 +23,8 @@ pub(super) enum Refusal {
     TooLarge,
     /// `limits.spool_size` is reached.
     Full,
+    /// What one queue may take of it is reached.
+    QueueFull,
     /// Too much waits to be written.
     Crowded,
     /// What came before it in its lane could not be kept.
@@ -31,6 +32,13 @@ pub(super) enum Refusal {
     /// The spool is closed.
     Ended,
 }
+
+/// What one queue may take of `limits.spool_size`, in quarters: one bus that is away for long leaves
+/// room for the others.
+const QUARTERS: u64 = 3;
+
+/// Where the fate of a record is told.
+pub(super) type Told = oneshot::Receiver<Result<(), Unheard>>;
 
 /// What is behind the lock.
 pub(super) struct State {
@@ -89,29 +97,62 @@ impl State {
         meant.map(|(place, _)| place).collect()
     }
 
-    /// Lets a record wait to be written; says its id, and where its fate will be told.
+    /// Lets records wait to be written, all or none; says their ids, and where the fate of each
+    /// will be told. `beside` is only checked: a record of so many bytes that comes next.
     pub(super) fn append(
         &mut self,
-        queue: &str,
-        lane: Lane,
-        bytes: Bytes,
-    ) -> Result<(u64, oneshot::Receiver<Result<(), Unheard>>), Refusal> {
+        drafts: Vec<Draft>,
+        beside: Option<(&str, usize)>,
+    ) -> Result<Vec<(u64, Told)>, Refusal> {
+        let sizes = drafts.iter().map(|draft| (draft.queue, draft.body.len()));
+        let sizes: Vec<_> = sizes.chain(beside).collect();
+        let places = self.admit(&sizes)?;
+        let mut lanes = drafts.iter().zip(&places);
+        if lanes.any(|(draft, &(queue, _length))| self.closed.has(queue, draft.lane)) {
+            return Err(Refusal::Behind);
+        }
+        let taken = drafts.into_iter().zip(places);
+        Ok(taken
+            .map(|(draft, place)| self.take(draft, place))
+            .collect())
+    }
+
+    /// Says the queue and the length of the frame of each of these records, if there is room for
+    /// all of them.
+    fn admit(&mut self, sizes: &[(&str, usize)]) -> Result<Vec<(usize, u32)>, Refusal> {
         if self.closing {
             return Err(Refusal::Ended);
         }
-        let length = record::length_of(queue, &bytes).ok_or(Refusal::TooLarge)?;
-        if self.live + self.intake.bytes() + u64::from(length) > self.sizes.spool {
+        let mut places = Vec::with_capacity(sizes.len());
+        for &(name, body) in sizes {
+            let length = record::length_of(name, body).ok_or(Refusal::TooLarge)?;
+            places.push((self.queue(name), length));
+        }
+        let total = places
+            .iter()
+            .map(|&(_place, length)| u64::from(length))
+            .sum::<u64>();
+        if self.live + self.intake.bytes() + total > self.sizes.spool {
             return Err(Refusal::Full);
         }
-        if self.intake.is_crowded(length) {
-            return Err(Refusal::Crowded);
+        for &(place, _length) in &places {
+            let queue = &self.queues[place];
+            let own = places.iter().filter(|(other, _length)| *other == place);
+            let more: u64 = own.map(|&(_place, length)| u64::from(length)).sum();
+            if queue.bytes() + queue.unwritten + more > self.sizes.spool / 4 * QUARTERS {
+                return Err(Refusal::QueueFull);
+            }
         }
-        let queue = self.queue(queue);
-        if self.closed.has(queue, lane) {
-            return Err(Refusal::Behind);
+        match self.intake.is_crowded(places.len(), total) {
+            true => Err(Refusal::Crowded),
+            false => Ok(places),
         }
+    }
+
+    fn take(&mut self, draft: Draft, (queue, length): (usize, u32)) -> (u64, Told) {
         let id = self.next_id;
         self.next_id += 1;
+        self.queues[queue].unwritten += u64::from(length);
         let (told, hears) = oneshot::channel();
         self.intake.push(Unwritten {
             id,
@@ -119,13 +160,13 @@ impl State {
             name: Arc::clone(&self.queues[queue].name),
             body: Body {
                 accepted: unix_ms(),
-                lane,
-                bytes,
+                lane: draft.lane,
+                bytes: draft.body,
             },
             length,
             told,
         });
-        Ok((id, hears))
+        (id, hears)
     }
 
     /// Records are about to be written.
@@ -145,6 +186,9 @@ impl State {
         self.close_lanes(&behind);
         group.records = records;
         group.records.extend(behind);
+        for record in &group.records {
+            self.queues[record.queue].unwritten -= u64::from(record.length);
+        }
     }
 
     fn close_lanes(&mut self, records: &[Unwritten]) {
@@ -164,6 +208,7 @@ impl State {
     pub(super) fn kept(&mut self, id: u64, queue: usize, body: Body, place: Place) {
         self.count(place, 1);
         let kept = &mut self.queues[queue];
+        kept.unwritten -= u64::from(place.length);
         kept.push(Entry::new(id, place, body.lane, body.accepted));
         kept.tally.accepted += 1;
         self.bodies.keep(id, body);

@@ -126,6 +126,34 @@ async fn a_list_holds_a_bounded_number_of_bytes() {
 }
 
 #[tokio::test]
+async fn records_that_belong_together_are_all_taken_or_none() {
+    let ground = Ground::new();
+    let spool = ground.open();
+    let draft = |queue, kibibytes: usize| Draft {
+        queue,
+        lane: Lane::Own,
+        body: Bytes::from(vec![1; kibibytes * 1024]),
+    };
+    let refused = |drafts, beside| spool.append_all(drafts, beside).err().unwrap();
+    let too_much = vec![draft(QUEUE, 100), draft("calls", 800)];
+    assert_eq!(refused(too_much, None).kind, Kind::Unavailable);
+    let too_much = vec![draft(QUEUE, 400), draft(QUEUE, 400)];
+    assert_eq!(refused(too_much, None).kind, Kind::Unavailable);
+    let beside = Some(("calls", 800 * 1024));
+    assert_eq!(
+        refused(vec![draft(QUEUE, 100)], beside).kind,
+        Kind::Unavailable
+    );
+    assert!(waiting(&spool).is_empty());
+    let beside = Some(("calls", 500 * 1024));
+    let drafts = vec![draft(QUEUE, 100), draft("bus/other", 100)];
+    let appended = spool.append_all(drafts, beside).unwrap();
+    let ids: Vec<_> = appended.iter().map(Appended::id).collect();
+    futures_util::future::try_join_all(appended).await.unwrap();
+    assert!(waiting(&spool).into_keys().eq(ids));
+}
+
+#[tokio::test]
 async fn queues_do_not_know_each_other() {
     let ground = Ground::new();
     let spool = ground.open();
@@ -167,17 +195,26 @@ async fn what_is_thrown_away_while_it_is_out_stays_away() {
 async fn more_than_the_limit_is_refused_until_something_is_delivered() {
     let ground = Ground::new();
     let spool = ground.open();
-    let large = Bytes::from(vec![1; 300 * 1024]);
-    let append = || spool.append(QUEUE, Lane::Own, large.clone());
-    for _ in 0..3 {
-        append().unwrap().await.unwrap();
+    let large = Bytes::from(vec![1; 240 * 1024]);
+    let append = |queue| spool.append(queue, Lane::Own, large.clone());
+    // Three in a queue are nearly three quarters, also before they are on disk.
+    let three = [(); 3].map(|()| append(QUEUE).unwrap());
+    let of_one = append(QUEUE).err().unwrap();
+    for appended in three {
+        appended.await.unwrap();
     }
-    let refused = append().err().unwrap();
-    assert_eq!(refused.kind, Kind::Unavailable);
-    let data = String::from_utf8(refused.data.unwrap().to_vec()).unwrap();
-    assert!(data.contains("storage_full"), "{data}");
+    append("calls").unwrap().await.unwrap();
+    let of_all = append("calls").err().unwrap();
+    for (refused, word) in [
+        (of_one, "three quarters"),
+        (of_all, "as `limits.spool_size`"),
+    ] {
+        assert_eq!(refused.kind, Kind::Unavailable);
+        assert_eq!(refused.reason().as_deref(), Some("storage_full"));
+        assert!(refused.message.contains(word), "{}", refused.message);
+    }
     let reached = ground.counted("callway_limit_reached_total{limit=\"spool_size\"}");
-    assert_eq!(reached, 1);
+    assert_eq!(reached, 2);
     next(&mut spool.consume(QUEUE)).await.done();
-    append().unwrap().await.unwrap();
+    append(QUEUE).unwrap().await.unwrap();
 }
