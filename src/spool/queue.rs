@@ -24,6 +24,8 @@ pub(super) struct Queue {
     /// something, once the lock is free.
     pub more: Arc<Notify>,
     pub tally: Tally,
+    /// Whoever remembers what is in it hears here that it was purged; called under the lock.
+    pub purged: Option<Box<dyn Fn() + Send + Sync>>,
     /// Sorted by id.
     entries: VecDeque<Entry>,
     gone: usize,
@@ -51,6 +53,7 @@ impl Queue {
             name,
             more: Arc::default(),
             tally: Tally::default(),
+            purged: None,
             entries: VecDeque::new(),
             gone: 0,
             bytes: 0,
