@@ -8,6 +8,8 @@ mod runner;
 mod shares;
 mod states;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 pub use self::record::Header;
@@ -25,16 +27,19 @@ pub const QUEUE: &str = "calls";
 pub struct OneWay {
     spool: Spool,
     store: Store,
-    states: States,
+    states: Arc<States>,
 }
 
 impl OneWay {
     /// Over the spool that keeps them, and the store that keeps the dead.
     pub fn new(spool: Spool, store: Store) -> OneWay {
+        let states = Arc::new(States::default());
+        let known = states.clone();
+        spool.when_purged(QUEUE, move || known.purged());
         OneWay {
             spool,
             store,
-            states: States::default(),
+            states,
         }
     }
 
@@ -45,9 +50,8 @@ impl OneWay {
         let record = record::write(call).ok_or_else(unfit)?;
         let caller = &call.caller.token().name;
         // Before it can be carried out, so that no later state is overwritten.
-        self.states.set(call.id, caller, State::Queued);
-        let kept = self.keep(record).await;
-        kept.inspect_err(|_| self.states.forget(call.id))?;
+        self.states.begin(call.id, caller);
+        self.keep(call.id, record).await?;
         Ok(Reply::receipt(call.id))
     }
 
@@ -74,15 +78,22 @@ impl OneWay {
         let header: Header = serde_json::from_value(header).map_err(|_| unfit())?;
         let record = parcel::pack(&header, &letter.body).ok_or_else(unfit)?;
         let id = header.id().ok_or_else(unfit)?;
-        self.states.revive(id, &header.caller);
         // Where it is not kept, it stays among the dead, whose store knows it.
-        self.keep(record)
-            .await
-            .inspect_err(|_| self.states.forget(id))
+        self.states.begin(id, &header.caller);
+        self.keep(id, record).await
     }
 
-    async fn keep(&self, record: Bytes) -> Result<(), Fault> {
-        self.spool.append(QUEUE, Lane::Own, record)?.await
+    /// Keeps a call of which the state is known; it is forgotten if it cannot be kept.
+    async fn keep(&self, id: CallId, record: Bytes) -> Result<(), Fault> {
+        let kept = match self.spool.append(QUEUE, Lane::Own, record) {
+            Ok(appended) => appended.await,
+            Err(fault) => Err(fault),
+        };
+        match &kept {
+            Ok(()) => self.states.kept(id),
+            Err(_fault) => self.states.forget(id),
+        }
+        kept
     }
 
     /// Calls that an earlier process accepted are known again.
@@ -111,3 +122,6 @@ fn letter_of(header: &Header, params: Bytes, fault: &Fault) -> Letter {
 fn unfit() -> Fault {
     Fault::new(Kind::Internal, "the call cannot be written down")
 }
+
+#[cfg(test)]
+mod tests;

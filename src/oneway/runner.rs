@@ -162,7 +162,7 @@ impl Running {
             }
             Err(fault) => {
                 tracing::debug!(call_id = %header.call_id, %fault, "a one-way call is tried again");
-                states.set(id, &header.caller, State::Queued);
+                states.wait(id);
                 let wait = wait_before(item.attempts);
                 item.later(wait);
             }

@@ -54,6 +54,8 @@ struct Known {
     state: State,
     /// How often it failed by itself, not for want of somebody to carry it out.
     failures: u32,
+    /// Whether it is in the queue, not just on its way there.
+    kept: bool,
 }
 
 impl Inner {
@@ -76,7 +78,9 @@ impl States {
             caller: caller.clone(),
             state: State::Queued,
             failures: 0,
+            kept: true,
         });
+        known.kept = true;
         let before = std::mem::replace(&mut known.state, state);
         match (before.is_over(), state.is_over()) {
             (false, true) => inner.end(id),
@@ -85,14 +89,41 @@ impl States {
         }
     }
 
-    /// A call that was over waits again, as if it had never been tried.
-    pub(super) fn revive(&self, id: CallId, caller: &Arc<str>) {
-        {
-            let mut inner = self.0.lock();
+    /// A call is about to be kept, as if nothing had ever been known of it.
+    pub(super) fn begin(&self, id: CallId, caller: &Arc<str>) {
+        let mut inner = self.0.lock();
+        let known = Known {
+            caller: caller.clone(),
+            state: State::Queued,
+            failures: 0,
+            kept: false,
+        };
+        let before = inner.calls.insert(id, known);
+        if before.is_some_and(|known| known.state.is_over()) {
             inner.over.retain(|over| *over != id);
-            inner.calls.remove(&id);
         }
-        self.set(id, caller, State::Queued);
+    }
+
+    /// A call is in the queue now.
+    pub(super) fn kept(&self, id: CallId) {
+        if let Some(known) = self.0.lock().calls.get_mut(&id) {
+            known.kept = true;
+        }
+    }
+
+    /// A call waits for its next try, unless it was purged meanwhile.
+    pub(super) fn wait(&self, id: CallId) {
+        if let Some(known) = self.0.lock().calls.get_mut(&id) {
+            known.state = State::Queued;
+        }
+    }
+
+    /// The queue was purged: nothing becomes of the calls that were in it.
+    pub(super) fn purged(&self) {
+        let mut inner = self.0.lock();
+        inner
+            .calls
+            .retain(|_, known| known.state.is_over() || !known.kept);
     }
 
     /// A call was not accepted after all.
@@ -100,10 +131,10 @@ impl States {
         self.0.lock().calls.remove(&id);
     }
 
-    /// A call failed by itself; says how often it has.
+    /// A call failed by itself; says how often it has, 0 if it was purged meanwhile.
     pub(super) fn failed(&self, id: CallId) -> u32 {
         let mut inner = self.0.lock();
-        inner.calls.get_mut(&id).map_or(u32::MAX, |known| {
+        inner.calls.get_mut(&id).map_or(0, |known| {
             known.failures += 1;
             known.failures
         })
@@ -139,13 +170,35 @@ mod tests {
         states.set(id, &caller, State::Queued);
         assert_eq!([states.failed(id), states.failed(id)], [1, 2]);
         states.set(id, &caller, State::Dead);
-        states.revive(id, &caller);
+        states.begin(id, &caller);
         assert_eq!(states.failed(id), 1);
         // Those that are over later push out only each other.
         for _ in 0..=REMEMBERED {
             states.set(CallId::new(), &caller, State::Done);
         }
         assert_eq!(states.of(id, "a"), Some(State::Queued));
+    }
+
+    #[test]
+    fn what_is_purged_is_forgotten_but_for_what_is_over() {
+        let states = States::default();
+        let caller = "a".into();
+        let ids = [0; 4].map(|_| CallId::new());
+        let [waits, sent, coming, done] = ids;
+        for id in ids {
+            states.begin(id, &caller);
+        }
+        states.kept(waits);
+        states.set(sent, &caller, State::Sent);
+        states.set(done, &caller, State::Done);
+        states.purged();
+        states.wait(sent);
+        assert_eq!(states.failed(sent), 0);
+        let known = ids.map(|id| states.of(id, "a"));
+        assert_eq!(known, [None, None, Some(State::Queued), Some(State::Done)]);
+        states.kept(coming);
+        states.purged();
+        assert_eq!(states.of(coming, "a"), None);
     }
 
     #[test]

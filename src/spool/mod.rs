@@ -238,10 +238,25 @@ impl Spool {
     pub fn purge(&self, queue: Option<&str>) -> usize {
         let mut state = self.shared().state();
         let places = state.places(queue);
-        let purged = places.into_iter().map(|place| state.purge(place)).sum();
+        let purged = places.into_iter().map(|place| {
+            let purged = state.purge(place);
+            if let Some(tell) = &state.queues[place].purged {
+                tell();
+            }
+            purged
+        });
+        let purged = purged.sum();
         drop(state);
         self.shared().wake();
         purged
+    }
+
+    /// Calls `hear` whenever this queue is purged, before anything else can come into it; it must
+    /// not use the spool. There is one.
+    pub fn when_purged(&self, queue: &str, hear: impl Fn() + Send + Sync + 'static) {
+        let mut state = self.shared().state();
+        let place = state.queue(queue);
+        state.queues[place].purged = Some(Box::new(hear));
     }
 
     /// Takes nothing any more, and waits until everything is written and the directory is free.

@@ -26,6 +26,8 @@ pub(super) struct Queue {
     pub tally: Tally,
     /// What the records take that are taken but not on disk yet.
     pub unwritten: u64,
+    /// Whoever remembers what is in it hears here that it was purged; called under the lock.
+    pub purged: Option<Box<dyn Fn() + Send + Sync>>,
     /// Sorted by id.
     entries: VecDeque<Entry>,
     gone: usize,
@@ -54,6 +56,7 @@ impl Queue {
             more: Arc::default(),
             tally: Tally::default(),
             unwritten: 0,
+            purged: None,
             entries: VecDeque::new(),
             gone: 0,
             bytes: 0,

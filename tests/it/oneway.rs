@@ -227,3 +227,24 @@ async fn a_device_that_calls_while_callway_is_away_is_heard_later() {
     let mut hands = Hands::offer(&daemon).await;
     assert_eq!(hands.take().await, ("now/missed".to_owned(), json!([3])));
 }
+
+/// Calls that are never answered take up no more than their share.
+#[tokio::test]
+async fn a_target_that_hangs_holds_up_nobody_else() {
+    let daemon = setup()
+        .config("[[route]]\nmethod = \"hang\"\nworker = {}\none_way = true\ntimeout = \"30s\"\n")
+        .start()
+        .await;
+    let mut idle = daemon.ws().await;
+    let offer = json!({"methods": ["hang"], "concurrency": 1000});
+    idle.call("callway.serve", offer).await.unwrap();
+    for _ in 0..300 {
+        assert_eq!(
+            daemon.http().post("/api/hang", &json!({})).await.status,
+            202
+        );
+    }
+    daemon.http().post("/api/later/good", &json!({})).await;
+    let mut hands = Hands::offer(&daemon).await;
+    assert_eq!(hands.take().await.0, "later/good");
+}
