@@ -4,6 +4,7 @@
 //! itself fail. A ledger of every attempt, acknowledgement and delivery is closed after each
 //! scenario. `tests/faults` is the long run.
 
+mod books;
 mod fault;
 mod id;
 mod keys;
@@ -69,15 +70,17 @@ async fn rabbitmq_is_killed() {
 }
 
 #[tokio::test]
-async fn connections_are_cut() {
+async fn connections_break() {
     let plan = Plan {
-        name: "connections cut",
+        name: "connections broken",
         ..Plan::default()
     };
     let ways = [Way::Mosquitto, Way::Rabbit, Way::Clients];
     let round = ways.map(Fault::Cut).into_iter();
-    let rounds = round.cycle().take(ways.len() * either(10, 100));
-    run(plan, rounds).await;
+    let cuts = round.cycle().take(ways.len() * either(8, 100));
+    let time = Duration::from_secs(either(2, 20));
+    let silence = ways.map(|way| Fault::Hold(way, time));
+    run(plan, cuts.chain(silence)).await;
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ pub enum Fault {
     KillCallway,
     /// A reset of all connections on a way.
     Cut(Way),
+    /// Nothing is carried on a way for a time.
+    Hold(Way, Duration),
     /// SIGSTOP, and SIGCONT after a time.
     PauseMosquitto(Duration),
     PauseRabbit(Duration),
@@ -48,7 +50,8 @@ impl World {
             Fault::KillMosquitto => kill_mosquitto(self).await,
             Fault::KillRabbit => kill_rabbit(self).await,
             Fault::KillCallway => self.daemon.restart().await,
-            Fault::Cut(way) => cut(self, way).await,
+            Fault::Cut(way) => cut(self.proxy(way)).await,
+            Fault::Hold(way, time) => hold(self.proxy(way), time).await,
             Fault::PauseMosquitto(time) => pause_mosquitto(self, time).await,
             Fault::PauseRabbit(time) => pause_rabbit(self, time).await,
             Fault::FillDisk(time) => fill_disk(self, time).await,
@@ -58,6 +61,14 @@ impl World {
         let more = self.strikes * 7 % 30;
         self.accepts(&FLOWS, ENOUGH + more).await;
         Ok(())
+    }
+
+    fn proxy(&self, way: Way) -> &Proxy {
+        match way {
+            Way::Mosquitto => &self.to_mosquitto,
+            Way::Rabbit => &self.to_rabbit,
+            Way::Clients => &self.to_callway,
+        }
     }
 }
 
@@ -78,14 +89,15 @@ async fn kill_rabbit(world: &mut World) {
     world.rabbit.restart().await;
 }
 
-async fn cut(world: &World, way: Way) {
-    let proxy: &Proxy = match way {
-        Way::Mosquitto => &world.to_mosquitto,
-        Way::Rabbit => &world.to_rabbit,
-        Way::Clients => &world.to_callway,
-    };
+async fn cut(proxy: &Proxy) {
     // Connections that are just being made anew may be few.
     eventually!(proxy.cut() > 0);
+}
+
+async fn hold(proxy: &Proxy, time: Duration) {
+    proxy.hold();
+    sleep(time).await;
+    proxy.release();
 }
 
 async fn pause_mosquitto(world: &World, time: Duration) {

@@ -32,6 +32,16 @@ impl Flow {
             Flow::HttpToMqtt => 'e',
         }
     }
+
+    /// Messages that one fault may bring twice: those that were handed over and not acknowledged.
+    pub fn window(self) -> usize {
+        match self {
+            // mosquitto's max_inflight_messages.
+            Flow::MqttToAmqp => 1000,
+            // callway's own, to a bus and from RabbitMQ.
+            _ => 256,
+        }
+    }
 }
 
 impl fmt::Display for Flow {

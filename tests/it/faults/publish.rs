@@ -41,60 +41,33 @@ pub struct Doors {
 }
 
 /// Publishers at work.
+#[derive(Default)]
 pub struct Load {
+    ledger: Ledger,
     stop: Arc<AtomicBool>,
     tasks: JoinSet<Flow>,
 }
 
 impl Load {
-    /// Nobody.
-    pub fn none() -> Load {
-        Load {
-            stop: Arc::default(),
-            tasks: JoinSet::new(),
-        }
-    }
-
     /// Starts the publishers of all flows.
     pub fn start(doors: &Doors, ledger: &Ledger) -> Load {
-        let mut load = Load::none();
+        let mut load = Load {
+            ledger: ledger.clone(),
+            ..Load::default()
+        };
         for key in 0..KEYS {
-            load.add(
-                Flow::MqttToAmqp,
-                key,
-                Device::new(doors),
-                ledger,
-                doors.trust_mqtt,
-            );
-            load.add(Flow::AmqpToMqtt, key, Service::new(doors), ledger, true);
-            load.add(
-                Flow::WsToMqtt,
-                key,
-                Socket::new(doors, ledger),
-                ledger,
-                true,
-            );
-            load.add(
-                Flow::WsToAmqp,
-                key,
-                Socket::new(doors, ledger),
-                ledger,
-                true,
-            );
-            load.add(
-                Flow::HttpToMqtt,
-                key,
-                Socket::new(doors, ledger),
-                ledger,
-                true,
-            );
+            load.add(Flow::MqttToAmqp, key, Device::new(doors), doors.trust_mqtt);
+            load.add(Flow::AmqpToMqtt, key, Service::new(doors), true);
+            load.add(Flow::WsToMqtt, key, Socket::new(doors, ledger), true);
+            load.add(Flow::WsToAmqp, key, Socket::new(doors, ledger), true);
+            load.add(Flow::HttpToMqtt, key, Web::new(doors, ledger), true);
         }
         load
     }
 
     /// `trusted`: whether what this publisher is told counts as acknowledged.
-    fn add(&mut self, flow: Flow, key: u16, mut by: impl Publish, ledger: &Ledger, trusted: bool) {
-        let (stop, ledger) = (self.stop.clone(), ledger.clone());
+    fn add(&mut self, flow: Flow, key: u16, mut by: impl Publish, trusted: bool) {
+        let (stop, ledger) = (self.stop.clone(), self.ledger.clone());
         self.tasks.spawn(async move {
             let mut number = 0;
             while !stop.load(Ordering::Relaxed) {

@@ -2,18 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use super::books;
 use super::id::{FLOWS, Flow, Id};
 use super::ledger::Ledger;
 use super::publish::{Doors, Load};
 use super::receive::{self, Receiver};
 use super::report;
 use super::storage::Disk;
-use crate::eventually;
 use crate::support::{Daemon, Mosquitto, Observer, Proxy, Rabbit, Seen, Setup};
 
-/// Messages that callway may have handed over without having their confirmation: so many may be
-/// delivered twice after one fault.
-const WINDOW: usize = 256;
 /// After a fault every flow goes on within this time.
 const RECOVERY: Duration = Duration::from_secs(60);
 /// After the last fault all that was acknowledged arrives within this time.
@@ -130,7 +127,7 @@ impl World {
 
     /// Ends the load, waits for what is still on its way, and closes the ledger.
     pub async fn settle(mut self) {
-        let load = std::mem::replace(&mut self.load, Load::none());
+        let load = std::mem::take(&mut self.load);
         let stuck = load.stop().await;
         if !stuck.is_empty() {
             self.fail(&format!("never acknowledged: {stuck:?}")).await;
@@ -149,9 +146,9 @@ impl World {
             let some: Vec<Id> = owed.iter().copied().take(20).collect();
             self.fail(&format!("{} lost: {some:?}", owed.len())).await;
         }
-        self.spool_is_empty().await;
-        let bound = WINDOW * self.strikes;
+        books::are_balanced(&self.daemon).await;
         for (flow, sum) in sums {
+            let bound = flow.window() * self.strikes;
             assert_eq!(sum.inversions, 0, "{flow}: out of order");
             assert!(
                 sum.unasked <= bound,
@@ -160,14 +157,6 @@ impl World {
             );
         }
         assert_eq!(self.ledger.strange(), [""; 0], "nobody published these");
-    }
-
-    /// Everything that was accepted is done, and the metrics say so.
-    async fn spool_is_empty(&self) {
-        for queue in ["bus/field", "bus/office"] {
-            let waiting = format!(r#"callway_spool_messages{{queue="{queue}"}}"#);
-            eventually!(self.daemon.metric(&waiting).await == 0.0);
-        }
     }
 
     /// Ends the test with all that may explain it.
