@@ -8,6 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
+
 pub use self::rows::rows;
 use crate::brokers::{self, Peer};
 use crate::daemon::{Daemon, Setup};
@@ -28,8 +30,6 @@ beside one-way calls: one fdatasync after 4 KiB were appended to a file beside c
 
 /// Readers of the fan-out.
 const MANY: usize = 1000;
-/// Messages of the fan-out that may be on the way to all of them.
-const ON_THE_WAY: usize = 8;
 /// One run's messages have numbers of their own: no run has so many.
 const NUMBERS: usize = 100_000_000;
 /// What callway accepted and did not carry out after so long is stuck.
@@ -148,7 +148,6 @@ impl Events {
     async fn sample(&self, work: Work, rounds: &mut Rounds) -> Result<Sample, Failure> {
         let (connections, in_flight) = match work {
             Work::AcceptMany => (50, 16),
-            Work::FanOut(_, MANY) => (1, ON_THE_WAY),
             _ => (1, 1),
         };
         let load = Load {
@@ -196,14 +195,17 @@ impl Events {
     }
 
     async fn subscribe(&self, side: Side, readers: usize) -> Result<Vec<Subscriber>, Failure> {
-        let mut subscribers = Vec::with_capacity(readers);
-        for number in 0..readers {
-            subscribers.push(match side {
-                Floor => Subscriber::of_topic(self.websocket, number, fanout::TOPIC).await?,
-                Callway => Subscriber::of_channel(&self.daemon, fanout::TOPIC).await?,
-            });
+        // All at once: mosquitto looks at its WebSocket clients only now and then while idle.
+        match side {
+            Floor => {
+                let one = |number| Subscriber::of_topic(self.websocket, number, fanout::TOPIC);
+                try_join_all((0..readers).map(one)).await
+            }
+            Callway => {
+                let one = |_| Subscriber::of_channel(&self.daemon, fanout::TOPIC);
+                try_join_all((0..readers).map(one)).await
+            }
         }
-        Ok(subscribers)
     }
 
     async fn carried_out(&self) -> Result<(), Failure> {

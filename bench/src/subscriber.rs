@@ -24,14 +24,10 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// Waits until there were so many; says how many there were.
-    pub async fn reached(&self, wanted: usize) -> usize {
+    /// Waits until there were so many.
+    pub async fn reached(&self, wanted: usize) {
         self.wanted.store(wanted, Ordering::Relaxed);
-        loop {
-            let count = self.count.load(Ordering::Relaxed);
-            if count >= wanted {
-                return count;
-            }
+        while self.count.load(Ordering::Relaxed) < wanted {
             self.news.notified().await;
         }
     }
