@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 pub use self::rows::rows;
 use crate::brokers::{self, Peer};
@@ -195,17 +195,13 @@ impl Events {
     }
 
     async fn subscribe(&self, side: Side, readers: usize) -> Result<Vec<Subscriber>, Failure> {
-        // All at once: mosquitto looks at its WebSocket clients only now and then while idle.
-        match side {
-            Floor => {
-                let one = |number| Subscriber::of_topic(self.websocket, number, fanout::TOPIC);
-                try_join_all((0..readers).map(one)).await
-            }
-            Callway => {
-                let one = |_| Subscriber::of_channel(&self.daemon, fanout::TOPIC);
-                try_join_all((0..readers).map(one)).await
-            }
-        }
+        let one = async |number| match side {
+            Floor => Subscriber::of_topic(self.websocket, number, fanout::TOPIC).await,
+            Callway => Subscriber::of_channel(&self.daemon, fanout::TOPIC).await,
+        };
+        // Many at once: mosquitto looks at its WebSocket clients only now and then while idle.
+        let subscribers = stream::iter(0..readers).map(one).buffer_unordered(100);
+        subscribers.try_collect().await
     }
 
     async fn carried_out(&self) -> Result<(), Failure> {

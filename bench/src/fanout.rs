@@ -58,9 +58,12 @@ async fn publish(
         let sent = Instant::now();
         device.flush().await?;
         deliveries += all;
-        tokio::time::timeout(PATIENCE, counter.reached(deliveries))
+        let reached = tokio::time::timeout(PATIENCE, counter.reached(deliveries))
             .await
             .map_err(|_| format!("deliveries are missing after {PATIENCE:?}"))?;
+        if reached != deliveries {
+            return Err(format!("{deliveries} deliveries were due, {reached} came").into());
+        }
         if !tally.reply(sent, Instant::now()) {
             return Ok(tally);
         }

@@ -24,10 +24,14 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// Waits until there were so many.
-    pub async fn reached(&self, wanted: usize) {
+    /// Waits until there were so many; says how many there were.
+    pub async fn reached(&self, wanted: usize) -> usize {
         self.wanted.store(wanted, Ordering::Relaxed);
-        while self.count.load(Ordering::Relaxed) < wanted {
+        loop {
+            let count = self.count.load(Ordering::Relaxed);
+            if count >= wanted {
+                return count;
+            }
             self.news.notified().await;
         }
     }
