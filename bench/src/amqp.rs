@@ -20,7 +20,8 @@ pub const QUEUE: &str = "bench.rpc";
 
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
-async fn connect(port: u16) -> Result<(Connection, Channel), Failure> {
+/// A connection with one channel.
+pub async fn connect(port: u16) -> Result<(Connection, Channel), Failure> {
     let url = format!("amqp://guest:guest@127.0.0.1:{port}/%2f");
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;

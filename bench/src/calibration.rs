@@ -38,6 +38,11 @@ impl Calibration {
         self.loops.push(best);
     }
 
+    /// Milliseconds that the loop takes at its fastest.
+    pub fn fastest(&self) -> f64 {
+        bounds(&self.loops).0
+    }
+
     /// Prints the readings; returns whether the machine was quiet.
     pub fn verdict(&self) -> bool {
         let (low, high) = bounds(&self.loops);

@@ -112,16 +112,8 @@ impl Field {
         let before = self.cpu(path);
         let measured = self.run(path, load).await?;
         let after = self.cpu(path);
-        // The warm-up used CPU time as well.
-        let all = measured.rate() * (load.time + load.warm_up).as_secs_f64();
-        let per_10k = |used: f64| used / all * 10_000.0;
-        Ok(Sample {
-            p50: measured.percentile(0.5),
-            p99: measured.percentile(0.99),
-            rate: measured.rate(),
-            cpu: per_10k(after.0 - before.0),
-            broker_cpu: per_10k(after.1 - before.1),
-        })
+        let used = (after.0 - before.0, after.1 - before.1);
+        Ok(Sample::new(&measured, load, used))
     }
 
     async fn run(&self, path: Path, load: Load) -> Result<Measured, Failure> {
@@ -130,7 +122,7 @@ impl Field {
                 let port = self.echo.as_ref().ok_or("no echo")?.port;
                 let mut lanes = Vec::new();
                 for _ in 0..load.connections {
-                    let stream = ws::connect(port, "/", None).await?;
+                    let stream = ws::connect(port, "/", "").await?;
                     lanes.push((stream, Jsonrpc::new("bench/js", load.in_flight)));
                 }
                 load::run(lanes, load).await
@@ -195,7 +187,11 @@ pub fn rows(rounds: &Rounds) -> Vec<Row> {
     ];
     let mut rows = Vec::new();
     for (work, path, base) in paths {
-        let pair = |shape| Some((rounds.get(&(path, shape))?, rounds.get(&(base, shape))?));
+        let samples = |path, shape| Some(rounds.get(&(path, shape))?.as_slice());
+        let pair = |shape| Some((samples(path, shape)?, samples(base, shape)?));
+        let beside = |what, pair, figure: fn(&Sample) -> f64, show: fn(f64) -> String, target| {
+            Row::beside(&format!("{work}, {what}"), pair, figure, show, target)
+        };
         let (Some(one), Some(many)) = (pair(Shape::One), pair(Shape::Many)) else {
             continue;
         };
@@ -206,21 +202,14 @@ pub fn rows(rounds: &Rounds) -> Vec<Row> {
         };
         let us = |value: f64| format!("{} us", short(value));
         let per_second = |value: f64| format!("{value:.0} /s");
-        rows.push(beside(work, "p50", one, |s| s.p50, us, Target::AtMost(p50)));
+        rows.push(beside("p50", one, |s| s.p50, us, Target::AtMost(p50)));
         let p99 = match base {
             Path::Echo => Target::Shown,
             _ => Target::AtMost(1.5),
         };
-        rows.push(beside(work, "p99", one, |s| s.p99, us, p99));
+        rows.push(beside("p99", one, |s| s.p99, us, p99));
         let at_least = Target::AtLeast(rate);
-        rows.push(beside(
-            work,
-            "50 x 16",
-            many,
-            |s| s.rate,
-            per_second,
-            at_least,
-        ));
+        rows.push(beside("50 x 16", many, |s| s.rate, per_second, at_least));
         rows.push(cpu_row(work, many.0, cpu));
     }
     if let Some(samples) = rounds.get(&(Path::Callway(DEFAULT_MQTT), Shape::One)) {
@@ -234,28 +223,6 @@ pub fn rows(rounds: &Rounds) -> Vec<Row> {
         });
     }
     rows
-}
-
-type Pair<'a> = (&'a Vec<Sample>, &'a Vec<Sample>);
-
-/// callway's figure by that of the same round beside it.
-fn beside(
-    work: &str,
-    what: &str,
-    (callway, base): Pair,
-    figure: impl Fn(&Sample) -> f64,
-    show: impl Fn(f64) -> String,
-    target: Target,
-) -> Row {
-    let figures = |samples: &[Sample]| samples.iter().map(&figure).collect::<Vec<f64>>();
-    let (callway, base) = (figures(callway), figures(base));
-    Row {
-        work: format!("{work}, {what}"),
-        base: show(median(&base)),
-        callway: show(median(&callway)),
-        values: callway.iter().zip(&base).map(|(c, b)| c / b).collect(),
-        target,
-    }
 }
 
 /// CPU seconds per 10,000 calls: against the broker's own where there is a broker.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::Failure;
@@ -22,9 +23,12 @@ pub struct Daemon {
     pub port: u16,
     /// The process; its script hosts are below it.
     pub process: Process,
+    /// Where it keeps what must survive.
+    pub state: PathBuf,
     /// Start to first call answered.
     pub started_in: Duration,
     token: String,
+    admin: u16,
 }
 
 /// What its configuration holds beside the listener and the token.
@@ -38,6 +42,8 @@ pub struct Setup {
     pub amqp: Option<u16>,
     /// Rows of the routing table that are never called.
     pub more_routes: usize,
+    /// Rows as they are written.
+    pub more_rows: String,
 }
 
 impl Daemon {
@@ -46,25 +52,28 @@ impl Daemon {
         fs::create_dir_all(directory.join("scripts"))?;
         fs::write(directory.join("scripts/echo.js"), "return request.body;\n")?;
         fs::write(directory.join("scripts/echo.lua"), "return request.body\n")?;
-        let port = free_port().await?;
+        let (port, admin) = (free_port().await?, free_port().await?);
         let secret = callway::auth::new_secret()?;
         let token = secret.expose().to_owned();
         let config = directory.join("callway.toml");
-        fs::write(&config, configuration(port, &token, setup))?;
+        fs::write(&config, configuration((port, admin), &token, setup))?;
         let begin = Instant::now();
         let process = Process::start(
             Command::new(program()?)
                 .arg("run")
                 .arg("--config")
                 .arg(&config)
-                .env_remove("CALLWAY_CONFIG"),
+                .env_remove("CALLWAY_CONFIG")
+                .env_remove("STATE_DIRECTORY"),
             &directory.join("log"),
         )?;
         let mut daemon = Daemon {
             port,
             process,
+            state: directory.join("callway.state"),
             started_in: Duration::ZERO,
             token,
+            admin,
         };
         daemon
             .answered("bench/js")
@@ -88,7 +97,28 @@ impl Daemon {
 
     /// An authenticated connection.
     pub async fn connect(&self) -> Result<TcpStream, Failure> {
-        ws::connect(self.port, "/rpc", Some(&self.token)).await
+        let authorization = format!("Authorization: Bearer {}\r\n", self.token);
+        ws::connect(self.port, "/rpc", &authorization).await
+    }
+
+    /// A figure from its `/metrics`, of all labels together.
+    pub async fn metric(&self, name: &str) -> Result<f64, Failure> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).await?;
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n",
+            self.admin
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        if !text.contains(&format!("# TYPE {name} ")) {
+            return Err(format!("callway has no metric {name}").into());
+        }
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+        let figures = lines.filter(|rest| rest.starts_with(['{', ' ']));
+        Ok(figures
+            .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum())
     }
 
     /// Connections ready for a load on one method.
@@ -149,15 +179,16 @@ fn program() -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-fn configuration(port: u16, token: &str, setup: &Setup) -> String {
+fn configuration((port, admin): (u16, u16), token: &str, setup: &Setup) -> String {
     let digest = callway::auth::digest(token);
     let mut text = format!(
         "[[listen]]\naddress = \"127.0.0.1:{port}\"\n\
          [[listen.endpoint]]\npath = \"/rpc\"\ndialect = \"jsonrpc\"\n\
-         [admin]\naddress = \"127.0.0.1:0\"\n\
+         [admin]\naddress = \"127.0.0.1:{admin}\"\n\
          [cluster]\ninstance = \"bench\"\n\
          [scripts]\ndirectory = \"scripts\"\n\
          [[token]]\nname = \"bench\"\nsha256 = \"{digest}\"\ncall = [\"{{path...}}\"]\n\
+         subscribe = [\"{{path...}}\"]\n\
          [[route]]\nmethod = \"bench/js\"\nscript = \"echo.js\"\n\
          [[route]]\nmethod = \"bench/lua\"\nscript = \"echo.lua\"\n"
     );
@@ -186,6 +217,7 @@ fn configuration(port: u16, token: &str, setup: &Setup) -> String {
             crate::amqp::QUEUE
         );
     }
+    text += &setup.more_rows;
     for row in 0..setup.more_routes {
         let (group, name) = (row % 100, row / 100);
         write!(

@@ -1,17 +1,25 @@
 //! Measures callway beside the same work without it, interleaved, and prints the table.
 //!
-//! `bench/run [--quick] [--rounds N] [--only script|mqtt|amqp|lookup|idle|memory|start]...`
+//! `bench/run [--quick] [--rounds N] [--only script|mqtt|amqp|events|lookup|idle|memory|start]...`
 
 mod amqp;
 mod brokers;
 mod calibration;
 mod calls;
 mod daemon;
+mod device;
+mod events;
+mod fanin;
+mod fanout;
 mod load;
 mod mqtt;
+mod oneway;
+mod packets;
 mod process;
+mod queue;
 mod report;
 mod size;
+mod subscriber;
 mod wire;
 mod ws;
 
@@ -21,15 +29,16 @@ use std::time::Duration;
 use crate::calibration::Calibration;
 use crate::calls::{Field, Rounds};
 use crate::daemon::{Daemon, Setup};
+use crate::events::Events;
 
 /// Why a measurement could not be made.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const PARTS: [&str; 7] = [
-    "script", "mqtt", "amqp", "lookup", "idle", "memory", "start",
+const PARTS: [&str; 8] = [
+    "script", "mqtt", "amqp", "events", "lookup", "idle", "memory", "start",
 ];
-const USAGE: &str =
-    "usage: bench/run [--quick] [--rounds N] [--only script|mqtt|amqp|lookup|idle|memory|start]...";
+const USAGE: &str = "usage: bench/run [--quick] [--rounds N] \
+    [--only script|mqtt|amqp|events|lookup|idle|memory|start]...";
 
 struct Options {
     time: Duration,
@@ -147,6 +156,17 @@ async fn measure(options: Options) -> Result<bool, Failure> {
         }
         rows = calls::rows(&rounds);
     }
+    if options.wants("events") {
+        eprintln!("starting brokers and callway for events");
+        let events = Events::start(&path.join("events"), options.time).await?;
+        let mut rounds = events::Rounds::default();
+        for round in 1..=options.rounds {
+            eprintln!("round {round} of {}", options.rounds);
+            calibration.read().await;
+            events.round(&mut rounds).await?;
+        }
+        rows.extend(events::rows(&rounds, &calibration));
+    }
     if options.wants("lookup") {
         eprintln!("look-up");
         rows.extend(size::lookup(path, options.rounds, options.time).await?);
@@ -165,7 +185,7 @@ async fn measure(options: Options) -> Result<bool, Failure> {
     }
     calibration.read().await;
     let reached = report::print(&rows);
-    println!("\n{}", calls::FLOORS);
+    println!("\n{}\n{}", calls::FLOORS, events::FLOORS);
     Ok(calibration.verdict() && reached)
 }
 
@@ -191,7 +211,7 @@ async fn start_field(options: &Options, path: &std::path::Path) -> Result<Field,
         mqtt: mosquitto.as_ref().map(|peer| peer.port),
         default_mqtt: default_mosquitto.as_ref().map(|peer| peer.port),
         amqp: rabbitmq.as_ref().map(|peer| peer.port),
-        more_routes: 0,
+        ..Setup::default()
     };
     let daemon = Daemon::start(path.join("callway"), &setup).await?;
     Ok(Field {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::load::{Load, Measured};
+
 /// What one measurement of one round came to.
 #[derive(Clone, Copy, Default)]
 pub struct Sample {
@@ -15,6 +17,22 @@ pub struct Sample {
     pub cpu: f64,
     /// CPU seconds of the broker per 10,000 calls.
     pub broker_cpu: f64,
+}
+
+impl Sample {
+    /// Of one load, and the CPU seconds that callway and the broker used for it.
+    pub fn new(measured: &Measured, load: Load, used: (f64, f64)) -> Sample {
+        // The warm-up used CPU time as well.
+        let all = measured.rate() * (load.time + load.warm_up).as_secs_f64();
+        let per_10k = |used: f64| used / all * 10_000.0;
+        Sample {
+            p50: measured.percentile(0.5),
+            p99: measured.percentile(0.99),
+            rate: measured.rate(),
+            cpu: per_10k(used.0),
+            broker_cpu: per_10k(used.1),
+        }
+    }
 }
 
 /// What a value must be.
@@ -64,6 +82,25 @@ pub struct Row {
 }
 
 impl Row {
+    /// callway's figure by that of the same round beside it.
+    pub fn beside(
+        work: &str,
+        (callway, base): (&[Sample], &[Sample]),
+        figure: fn(&Sample) -> f64,
+        show: fn(f64) -> String,
+        target: Target,
+    ) -> Row {
+        let figures = |samples: &[Sample]| samples.iter().map(figure).collect::<Vec<f64>>();
+        let (callway, base) = (figures(callway), figures(base));
+        Row {
+            work: work.into(),
+            base: show(median(&base)),
+            callway: show(median(&callway)),
+            values: callway.iter().zip(&base).map(|(c, b)| c / b).collect(),
+            target,
+        }
+    }
+
     /// Whether its target was missed.
     pub fn failed(&self) -> bool {
         self.target.verdict(median(&self.values)) == "FAIL"

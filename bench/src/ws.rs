@@ -67,7 +67,7 @@ fn slot(text: &[u8]) -> Result<usize, Failure> {
 }
 
 /// A frame with the masking key 0, which leaves the payload as it is.
-fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {
         length @ 0..=125 => frame.push(0x80 | length as u8),
@@ -82,7 +82,7 @@ fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Opcode, payload and length of the first frame, once it is whole.
-fn server_frame(input: &[u8]) -> Option<(u8, &[u8], usize)> {
+pub fn server_frame(input: &[u8]) -> Option<(u8, &[u8], usize)> {
     let (&first, &second) = (input.first()?, input.get(1)?);
     let (length, header) = match second & 0x7f {
         126 => (
@@ -96,17 +96,14 @@ fn server_frame(input: &[u8]) -> Option<(u8, &[u8], usize)> {
     Some((first & 0x0f, payload, header + length))
 }
 
-/// Opens a connection, with the token if the server wants one.
-pub async fn connect(port: u16, path: &str, token: Option<&str>) -> Result<TcpStream, Failure> {
+/// Opens a connection; `headers` are whole lines that the server wants.
+pub async fn connect(port: u16, path: &str, headers: &str) -> Result<TcpStream, Failure> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
-    let authorization = token
-        .map(|token| format!("Authorization: Bearer {token}\r\n"))
-        .unwrap_or_default();
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{authorization}\r\n"
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
