@@ -22,6 +22,9 @@ const AT_ONCE: usize = 256;
 const RECOVERED: usize = 100_000;
 /// A call that failed by itself so often will not go better.
 const FAILURES: u32 = 5;
+/// A call that was handed over so often without an answer may have been carried out each time. A
+/// device that is away for an hour is found when it is back.
+const UNANSWERED: u32 = 100;
 /// The wait before the second try; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -99,6 +102,8 @@ enum Verdict {
     Dead,
     /// It may, but not for ever.
     Failed,
+    /// It may have been carried out, and nobody knows.
+    Unanswered,
     /// Whoever carries it out is not there now.
     Later,
 }
@@ -113,13 +118,11 @@ impl Verdict {
             | Kind::Unauthenticated
             | Kind::Forbidden
             | Kind::TooLarge => Verdict::Dead,
-            // In time or not, it may have been carried out, and must not be without end.
-            Kind::Timeout
-            | Kind::ScriptError
-            | Kind::ScriptLimit
-            | Kind::TargetError
-            | Kind::Internal => Verdict::Failed,
-            Kind::Unavailable | Kind::NoResponder if !fault.may_retry() => Verdict::Failed,
+            Kind::ScriptError | Kind::ScriptLimit | Kind::TargetError | Kind::Internal => {
+                Verdict::Failed
+            }
+            Kind::Timeout => Verdict::Unanswered,
+            Kind::Unavailable | Kind::NoResponder if !fault.may_retry() => Verdict::Unanswered,
             Kind::Unavailable
             | Kind::NoResponder
             | Kind::Overloaded
@@ -208,6 +211,7 @@ impl Running {
         match Verdict::of(fault) {
             Verdict::Dead => true,
             Verdict::Failed => self.oneway().states.failed(id) >= FAILURES,
+            Verdict::Unanswered => self.oneway().states.failed(id) >= UNANSWERED,
             Verdict::Later => false,
         }
     }
@@ -237,11 +241,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_have_been_carried_out_counts_as_failed() {
+    fn what_may_have_been_carried_out_is_counted() {
         let away = Fault::unavailable("link_down", "away");
         assert!(matches!(Verdict::of(&away), Verdict::Later));
-        assert!(matches!(Verdict::of(&away.handed_over()), Verdict::Failed));
+        assert!(matches!(
+            Verdict::of(&away.handed_over()),
+            Verdict::Unanswered
+        ));
         let late = Fault::new(Kind::Timeout, "late");
-        assert!(matches!(Verdict::of(&late), Verdict::Failed));
+        assert!(matches!(Verdict::of(&late), Verdict::Unanswered));
     }
 }

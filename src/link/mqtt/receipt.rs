@@ -103,7 +103,9 @@ impl Held {
 }
 
 /// Room for one message until its receipt is settled.
-pub(super) struct Place(#[allow(dead_code)] OwnedSemaphorePermit);
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+}
 
 /// What was taken and not yet told to the broker, in the order of arrival.
 pub(super) struct Ledger {
@@ -213,7 +215,7 @@ impl Ledger {
     pub async fn place(&self, size: usize) -> Option<Place> {
         let places = u32::try_from(1 + size / PLACE).unwrap_or(PLACES);
         let taken = self.places.clone().acquire_many_owned(places.min(PLACES));
-        taken.await.ok().map(Place)
+        taken.await.ok().map(|permit| Place { _permit: permit })
     }
 
     /// A message came that is handed on now.
