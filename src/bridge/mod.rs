@@ -14,8 +14,8 @@ mod waiters;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::{FutureExt as _, TryFutureExt as _};
 
 use self::out::Out;
 use self::record::{Header, To};
@@ -29,7 +29,7 @@ use crate::link::amqp::AmqpLink;
 use crate::link::mqtt::MqttLink;
 use crate::oneway;
 use crate::router::{Captures, Place};
-use crate::spool::{Appended, Draft, Lane};
+use crate::spool::{Appended, Draft, Lane, Unkept};
 use crate::store::Letter;
 
 /// More than a one-way call takes in the spool beside its params: names of bounded length.
@@ -100,7 +100,7 @@ impl Bridge {
         })?;
         let record = header.pack(&letter.body).ok_or_else(unfit)?;
         let lane = Lane::Named(header.to.lane());
-        self.context.spool.append(&bus.queue, lane, record)?.await
+        Ok(self.context.spool.append(&bus.queue, lane, record)?.await?)
     }
 
     /// Keeps all that is owed, or nothing, if there is no room for the call either.
@@ -150,7 +150,7 @@ impl Outward for Bridge {
         if debts.is_empty() && call.is_none() {
             return Ok(None);
         }
-        let mut kept: Vec<BoxFuture<'static, Result<(), Fault>>> = Vec::new();
+        let mut kept: Vec<BoxFuture<'static, Result<(), Unkept>>> = Vec::new();
         let mut arrivals = Vec::new();
         for (appended, arrival) in self.spool(&debts, call.as_ref())? {
             kept.push(appended.boxed());
@@ -159,11 +159,12 @@ impl Outward for Bridge {
         if let Some(call) = call {
             let oneway = self.context.oneway.clone();
             // The first poll puts it into the spool, so it is polled now.
-            let mut accepting = async move { oneway.accept(&call).await.map(drop) }.boxed();
+            let accepting = async move { oneway.accept(&call).await.map(drop) };
+            let mut accepting = accepting.boxed();
             match (&mut accepting).now_or_never() {
                 Some(Ok(())) => {}
                 Some(Err(fault)) => return Err(fault),
-                None => kept.push(accepting),
+                None => kept.push(accepting.err_into().boxed()),
             }
         }
         let delivered = async move {

@@ -14,6 +14,7 @@ use super::{Event, Position};
 use crate::auth::Caller;
 use crate::call::{Fault, Kind, Payload, Via};
 use crate::config::Channel;
+use crate::spool::Unkept;
 
 /// An event that is to be.
 #[derive(Clone, Debug)]
@@ -78,7 +79,7 @@ pub trait Outward: Send + Sync {
 /// What becomes of an event on its way out. Nothing waits for it but its publisher.
 pub struct Forwarded {
     /// Done once it may be acknowledged: it is on disk, or every next hop has confirmed it.
-    pub kept: BoxFuture<'static, Result<(), Fault>>,
+    pub kept: BoxFuture<'static, Result<(), Unkept>>,
     /// True once every next hop has confirmed it. `None` if nobody will tell.
     pub delivered: Option<BoxFuture<'static, bool>>,
 }
@@ -136,6 +137,15 @@ impl Receipt {
 
     /// Waits until the event may be acknowledged, and then a little for its next hops.
     pub async fn delivered_within(self, bound: Duration) -> Result<Kept, Fault> {
+        Ok(self.settled(bound).await?)
+    }
+
+    /// As [`Receipt::kept`], for whoever holds up what follows an event that was not kept.
+    pub async fn kept_or_held(self) -> Result<Kept, Unkept> {
+        self.settled(Duration::ZERO).await
+    }
+
+    async fn settled(self, bound: Duration) -> Result<Kept, Unkept> {
         let Receipt {
             id,
             place,
@@ -156,10 +166,10 @@ impl Receipt {
                     Some(forwarded.delivered)
                 }
             };
-            Ok((position, delivered))
+            Ok::<_, Unkept>((position, delivered))
         };
         let kept = timeout(patience, keeping).await;
-        let (position, delivered) = kept.unwrap_or_else(|_| Err(too_late()))?;
+        let (position, delivered) = kept.unwrap_or_else(|_| Err(too_late().into()))?;
         let delivered = match delivered {
             None => true,
             Some(None) => false,

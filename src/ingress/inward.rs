@@ -16,6 +16,7 @@ use crate::config::Channel;
 use crate::context::Context;
 use crate::ingress::accept::Settled;
 use crate::router::Reverse;
+use crate::spool::Unkept;
 use crate::store::{Letter, LetterKind};
 
 /// The channels that one bus feeds.
@@ -227,11 +228,13 @@ impl Taken {
             mut outcome,
         } = published;
         loop {
-            if let Some(outcome) = outcome
-                && let Some(settled) = self.judge(&event, outcome).await
-            {
-                return settled;
-            }
+            let held = match outcome {
+                None => None,
+                Some(outcome) => match self.judge(&event, outcome).await {
+                    Ok(settled) => return settled,
+                    Err(unkept) => Some(unkept),
+                },
+            };
             let Some(place) = &mut place else {
                 self.context.metrics.dropped(self.via.as_str(), "not_kept");
                 return Settled::Done;
@@ -239,6 +242,8 @@ impl Taken {
             if place.is_up() {
                 place.failed();
             }
+            // What follows is held up here from now on, so the spool need not do it.
+            drop(held);
             let again = place.again(|| {
                 let outcome = self.context.hub.publish(event.clone());
                 let hopeful = !must_wait(&outcome);
@@ -252,23 +257,26 @@ impl Taken {
         }
     }
 
-    /// What becomes of the arrival; `None` if it is to be tried again.
-    async fn judge(&self, event: &Publish, outcome: Result<Receipt, Fault>) -> Option<Settled> {
+    /// What becomes of the arrival; what is not kept is to be tried again.
+    async fn judge(
+        &self,
+        event: &Publish,
+        outcome: Result<Receipt, Fault>,
+    ) -> Result<Settled, Unkept> {
         let kept = match outcome {
-            Ok(receipt) => receipt.kept().await.map(drop),
-            Err(fault) => Err(fault),
+            Ok(receipt) => receipt.kept_or_held().await,
+            Err(fault) => Err(fault.into()),
         };
-        match kept {
-            Ok(()) => Some(Settled::Done),
-            Err(fault) if fault.may_pass() => {
-                tracing::debug!(channel = %event.channel, %fault, "an event cannot be kept now");
-                None
-            }
-            Err(fault) => {
-                let buried = self.bury(event, &fault).await;
-                buried.ok().map(|()| Settled::Done)
-            }
+        let Err(unkept) = kept else {
+            return Ok(Settled::Done);
+        };
+        let fault = &unkept.fault;
+        if fault.may_pass() {
+            tracing::debug!(channel = %event.channel, %fault, "an event cannot be kept now");
+            return Err(unkept);
         }
+        self.bury(event, fault).await?;
+        Ok(Settled::Done)
     }
 
     /// It can never be an event of its channel, so it is kept for people to look at.

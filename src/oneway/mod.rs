@@ -86,7 +86,7 @@ impl OneWay {
     /// Keeps a call of which the state is known; it is forgotten if it cannot be kept.
     async fn keep(&self, id: CallId, record: Bytes) -> Result<(), Fault> {
         let kept = match self.spool.append(QUEUE, Lane::Own, record) {
-            Ok(appended) => appended.await,
+            Ok(appended) => appended.await.map_err(Fault::from),
             Err(fault) => Err(fault),
         };
         match &kept {

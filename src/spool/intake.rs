@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::bodies::Body;
-use super::refused::Unheard;
+use super::refused::Unkept;
 
 /// Records that may wait, and their bytes.
 const QUEUE: usize = 16_384;
@@ -32,7 +32,7 @@ pub(super) struct Unwritten {
     /// Of its frame.
     pub length: u32,
     /// Whoever wants to know what became of it.
-    pub told: oneshot::Sender<Result<(), Unheard>>,
+    pub told: oneshot::Sender<Result<(), Unkept>>,
 }
 
 /// What is written together.

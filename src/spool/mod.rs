@@ -42,16 +42,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use self::bodies::Files;
 pub use self::consumer::{Consumer, Item};
 use self::directory::Directory;
 use self::disk::{Disk, System};
 use self::log::Log;
-use self::refused::Unheard;
+pub use self::refused::Unkept;
 use self::shared::Shared;
-use self::state::{Refusal, State};
+use self::state::{Refusal, State, Told};
 pub use self::tally::Tally;
 pub use self::view::{Listed, QueueStats};
 use self::writer::Writer;
@@ -158,8 +157,7 @@ impl Spool {
     /// [`Appended`]; the record is delivered also if that is dropped.
     ///
     /// Returns `unavailable` if `limits.spool_size` is reached, or three quarters of it by this queue
-    /// alone, `overloaded` if too much waits to
-    /// be written.
+    /// alone, `overloaded` if too much waits to be written.
     pub fn append(&self, queue: &str, lane: Lane, body: Bytes) -> Result<Appended, Fault> {
         let mut appended = self.append_all(vec![Draft { queue, lane, body }], None)?;
         appended.pop().ok_or_else(Fault::shutting_down)
@@ -278,11 +276,12 @@ impl Drop for Handle {
 
 /// Resolves once the record is on disk, or cannot be kept.
 ///
-/// Fails with `unavailable`, reason `storage_full` or `storage_failed`.
+/// Fails with `unavailable`, reason `storage_full` or `storage_failed`; nothing that follows in its
+/// lane is kept before that [`Unkept`] is dropped.
 #[must_use = "the record is kept only if this says so"]
 pub struct Appended {
     id: u64,
-    told: oneshot::Receiver<Result<(), Unheard>>,
+    told: Told,
 }
 
 impl Appended {
@@ -293,14 +292,11 @@ impl Appended {
 }
 
 impl Future for Appended {
-    type Output = Result<(), Fault>;
+    type Output = Result<(), Unkept>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let told = Pin::new(&mut self.told).poll(context);
-        told.map(|told| match told {
-            Ok(kept) => kept.map_err(|unheard| unheard.fault.clone()),
-            Err(_) => Err(Fault::shutting_down()),
-        })
+        told.map(|told| told.unwrap_or_else(|_| Err(Fault::shutting_down().into())))
     }
 }
 

@@ -2,6 +2,7 @@
 //! its lane is kept: it would overtake what is tried again.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::Lane;
@@ -44,28 +45,52 @@ impl Closed {
     }
 }
 
-/// A refusal on its way to whoever has to hear it; dropping it says that this is done.
-pub(super) struct Unheard {
+/// Why a record was not kept. Until this is dropped nothing else of its lane is kept: whoever
+/// keeps an order of its own holds it until what follows is held up there.
+pub struct Unkept {
+    /// What is told to whoever sent it.
     pub fault: Fault,
-    lane: Option<LaneOf>,
+    closed: Option<Reopens>,
+}
+
+/// Opens a lane when it is dropped.
+struct Reopens {
+    lane: LaneOf,
     shared: Arc<Shared>,
 }
 
-impl Unheard {
+impl Unkept {
     /// For a record whose lane was closed.
-    pub(super) fn new(fault: Fault, lane: Option<LaneOf>, shared: &Arc<Shared>) -> Unheard {
-        Unheard {
-            fault,
-            lane,
-            shared: shared.clone(),
-        }
+    pub(super) fn new(fault: Fault, lane: Option<LaneOf>, shared: &Arc<Shared>) -> Unkept {
+        let shared = shared.clone();
+        let closed = lane.map(|lane| Reopens { lane, shared });
+        Unkept { fault, closed }
     }
 }
 
-impl Drop for Unheard {
+impl From<Fault> for Unkept {
+    /// It holds up nothing.
+    fn from(fault: Fault) -> Unkept {
+        let closed = None;
+        Unkept { fault, closed }
+    }
+}
+
+impl From<Unkept> for Fault {
+    fn from(unkept: Unkept) -> Fault {
+        unkept.fault
+    }
+}
+
+impl fmt::Debug for Unkept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let holds = self.closed.is_some();
+        write!(f, "Unkept({:?}, holds up others: {holds})", self.fault)
+    }
+}
+
+impl Drop for Reopens {
     fn drop(&mut self) {
-        if let Some(lane) = self.lane {
-            self.shared.state().closed.open(lane);
-        }
+        self.shared.state().closed.open(self.lane);
     }
 }

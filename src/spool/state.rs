@@ -10,7 +10,7 @@ use super::intake::{GROUP_BYTES, Group, Intake, Unwritten};
 use super::log::Grown;
 use super::queue::Queue;
 use super::recovery::Recovered;
-use super::refused::{Closed, Unheard, lane_of};
+use super::refused::{Closed, Unkept, lane_of};
 use super::segment::{Name, Segments};
 use super::tally::Tally;
 use super::{Draft, Sizes, record};
@@ -38,7 +38,7 @@ pub(super) enum Refusal {
 const QUARTERS: u64 = 3;
 
 /// Where the fate of a record is told.
-pub(super) type Told = oneshot::Receiver<Result<(), Unheard>>;
+pub(super) type Told = oneshot::Receiver<Result<(), Unkept>>;
 
 /// What is behind the lock.
 pub(super) struct State {

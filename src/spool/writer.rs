@@ -7,7 +7,7 @@ use super::entry::Place;
 use super::intake::Group;
 use super::log::{Failure, Grown, Log};
 use super::record::Kept;
-use super::refused::{Unheard, lane_of};
+use super::refused::{Unkept, lane_of};
 use super::shared::Shared;
 use crate::call::Fault;
 
@@ -144,9 +144,9 @@ impl Writer {
         drop(state);
         for record in group.records {
             let lane = lane_of(record.queue, record.body.lane);
-            let unheard = Unheard::new(fault.clone(), lane, &self.shared);
+            let unkept = Unkept::new(fault.clone(), lane, &self.shared);
             // Whoever has gone away need not hear of it.
-            drop(record.told.send(Err(unheard)));
+            drop(record.told.send(Err(unkept)));
         }
     }
 

@@ -13,7 +13,7 @@ fn reason(fault: &Fault) -> String {
 /// Appends one, which is refused for this reason.
 async fn refused(spool: &Spool, number: u64) -> String {
     let appended = spool.append(QUEUE, Lane::Own, body(number)).unwrap();
-    let fault = appended.await.unwrap_err();
+    let fault = appended.await.unwrap_err().fault;
     assert_eq!(fault.kind, Kind::Unavailable);
     reason(&fault)
 }
@@ -87,7 +87,9 @@ async fn nothing_overtakes_what_was_not_kept_before_that_is_known() {
     append(2, 3).unwrap().await.unwrap();
     for appended in unheard {
         assert!(append(1, 4).is_err(), "somebody has not heard yet");
-        assert!(appended.await.is_err());
+        let unkept = appended.await.unwrap_err();
+        assert!(append(1, 4).is_err(), "and holds up those that follow");
+        drop(unkept);
     }
     append(1, 5).unwrap().await.unwrap();
     let kept: Vec<_> = waiting(&spool).into_values().collect();
@@ -167,7 +169,7 @@ async fn a_small_file_system_is_filled_and_used_again() {
             let id = appended.id();
             match appended.await {
                 Ok(()) => kept.push(id),
-                Err(fault) => break fault,
+                Err(unkept) => break unkept.fault,
             }
         };
         assert_eq!(reason(&fault), "storage_full");
