@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use self::line::{Line, Place};
 use crate::call::{Fault, Payload, Via, is_traceparent, ordered_id};
-use crate::channel::{Origin, Publish, Receipt};
+use crate::channel::{Hub, Origin, Publish, Receipt};
 use crate::config::Channel;
 use crate::context::Context;
 use crate::ingress::accept::Settled;
@@ -103,14 +103,14 @@ impl Inward {
     }
 
     fn publish(&self, event: Publish, line: Option<&Line>) -> Published {
-        let mut place = line.map(Line::arrive);
-        let is_up = place.as_ref().is_none_or(Place::is_up);
-        let outcome = is_up.then(|| self.context.hub.publish(event.clone()));
-        if let Some(place) = &mut place
-            && outcome.as_ref().is_some_and(must_wait)
-        {
-            place.failed();
-        }
+        let hub = &self.context.hub;
+        let (place, outcome) = match line {
+            None => (None, Some(hub.publish(event.clone()))),
+            Some(line) => {
+                let (place, outcome) = line.arrive(|| attempt(hub, &event));
+                (Some(place), outcome)
+            }
+        };
         Published {
             event,
             place,
@@ -244,11 +244,7 @@ impl Taken {
             }
             // What follows is held up here from now on, so the spool need not do it.
             drop(held);
-            let again = place.again(|| {
-                let outcome = self.context.hub.publish(event.clone());
-                let hopeful = !must_wait(&outcome);
-                (outcome, hopeful)
-            });
+            let again = place.again(|| attempt(&self.context.hub, &event));
             outcome = tokio::select! {
                 biased;
                 () = self.context.drain.cancelled() => return Settled::Again,
@@ -299,7 +295,9 @@ impl Taken {
     }
 }
 
-/// Whether an event cannot be kept now.
-fn must_wait(outcome: &Result<Receipt, Fault>) -> bool {
-    outcome.as_ref().is_err_and(Fault::may_pass)
+/// Publishes; says as well whether the event may yet be kept.
+fn attempt(hub: &Arc<Hub>, event: &Publish) -> (Result<Receipt, Fault>, bool) {
+    let outcome = hub.publish(event.clone());
+    let hopeful = !outcome.as_ref().is_err_and(Fault::may_pass);
+    (outcome, hopeful)
 }

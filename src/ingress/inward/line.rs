@@ -59,22 +59,28 @@ impl Default for State {
 }
 
 impl Line {
-    /// Arrives at the end. Whoever [`Place::is_up`] tries at once, before the next arrives.
-    pub(super) fn arrive(&self) -> Place {
+    /// Arrives at the end. Whoever need not wait tries at once: `attempt` is called before anybody
+    /// else's, and says as well whether it may yet go well.
+    pub(super) fn arrive<T>(&self, attempt: impl FnOnce() -> (T, bool)) -> (Place, Option<T>) {
         let mut state = self.0.lock();
         let number = state.number;
         state.number += 1;
         let free = state.waiting.is_empty() && state.may_call();
-        let stand = match free {
-            true => state.begin(),
-            false => state.wait(number),
+        let (stand, outcome) = match free {
+            true => {
+                let (stand, outcome) = state.attempt(number, attempt);
+                (stand, Some(outcome))
+            }
+            false => (state.wait(number), None),
         };
         drop(state);
-        Place {
-            line: self.clone(),
+        let line = self.clone();
+        let place = Place {
+            line,
             number,
             stand,
-        }
+        };
+        (place, outcome)
     }
 }
 
@@ -84,9 +90,27 @@ impl State {
         !self.called && (self.well || self.trying == 0)
     }
 
-    fn begin(&mut self) -> Stand {
-        self.trying += 1;
-        Stand::Trying { alone: !self.well }
+    /// Within the lock, so that nobody's failure comes between the decision to try and the try.
+    fn attempt<T>(&mut self, number: u64, attempt: impl FnOnce() -> (T, bool)) -> (Stand, T) {
+        let (outcome, hopeful) = attempt();
+        let stand = match hopeful {
+            true => {
+                self.trying += 1;
+                Stand::Trying { alone: !self.well }
+            }
+            false => {
+                self.well = false;
+                self.wait(number)
+            }
+        };
+        self.call_next();
+        (stand, outcome)
+    }
+
+    /// Whether somebody waits who came before.
+    fn is_late(&self, number: u64) -> bool {
+        let first = self.waiting.keys().next();
+        first.is_some_and(|first| *first < number)
     }
 
     fn wait(&mut self, number: u64) -> Stand {
@@ -123,26 +147,26 @@ impl Place {
     /// Waits until it is to try again, and begins: whoever comes next is called only after
     /// `attempt`, which says as well whether it may yet go well.
     pub(super) async fn again<T>(&mut self, attempt: impl FnOnce() -> (T, bool)) -> T {
-        if let Stand::Waiting(call) = &mut self.stand {
-            // The line outlives its places.
-            call.await.unwrap_or_default();
-            self.stand = Stand::Called;
-        }
-        if !self.line.0.lock().well {
-            tokio::time::sleep(PAUSE).await;
-        }
-        let (outcome, hopeful) = attempt();
-        let mut state = self.line.0.lock();
-        state.called = false;
-        self.stand = match hopeful {
-            true => state.begin(),
-            false => {
-                state.well = false;
-                state.wait(self.number)
+        loop {
+            if let Stand::Waiting(call) = &mut self.stand {
+                // The line outlives its places.
+                call.await.unwrap_or_default();
+                self.stand = Stand::Called;
             }
-        };
-        state.call_next();
-        outcome
+            if !self.line.0.lock().well {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let mut state = self.line.0.lock();
+            state.called = false;
+            if !state.is_late(self.number) {
+                let (stand, outcome) = state.attempt(self.number, attempt);
+                self.stand = stand;
+                return outcome;
+            }
+            // One that came before has failed since this one was called.
+            self.stand = state.wait(self.number);
+            state.call_next();
+        }
     }
 }
 
@@ -171,6 +195,11 @@ mod tests {
 
     use super::*;
 
+    /// Arrives, and tries with hope if nobody waits.
+    fn arrive(line: &Line) -> Place {
+        line.arrive(|| ((), true)).0
+    }
+
     /// Whether this place is called now and may begin; it does so with hope or without.
     async fn tries(place: &mut Place, hopeful: bool) -> bool {
         let trying = tokio::time::timeout(PAUSE * 2, place.again(|| ((), hopeful)));
@@ -180,17 +209,17 @@ mod tests {
     #[test]
     fn while_all_goes_well_nobody_waits() {
         let line = Line::default();
-        let places = [line.arrive(), line.arrive(), line.arrive()];
+        let places = [arrive(&line), arrive(&line), arrive(&line)];
         assert!(places.iter().all(Place::is_up));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_fails_goes_before_all_that_came_later() {
         let line = Line::default();
-        let [mut first, mut second, third] = [line.arrive(), line.arrive(), line.arrive()];
+        let [mut first, mut second, third] = [arrive(&line), arrive(&line), arrive(&line)];
         // They hear of it in any order.
         second.failed();
-        let mut fourth = line.arrive();
+        let mut fourth = arrive(&line);
         assert!(!fourth.is_up());
         assert!(!tries(&mut second, true).await, "the first may fail yet");
         first.failed();
@@ -202,13 +231,13 @@ mod tests {
         assert!(tries(&mut second, true).await);
         // Now that it goes well again nobody waits for the outcome.
         assert!(fourth.again(|| ((), true)).now_or_never().is_some());
-        assert!(line.arrive().is_up());
+        assert!(arrive(&line).is_up());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_at_once_holds_up_the_others_too() {
         let line = Line::default();
-        let [mut first, mut second] = [line.arrive(), line.arrive()];
+        let [mut first, mut second] = [arrive(&line), arrive(&line)];
         second.failed();
         first.failed();
         assert!(tries(&mut first, false).await);
@@ -219,9 +248,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_is_called_lets_one_go_first_that_failed_meanwhile() {
+        let line = Line::default();
+        let [mut first, second] = [arrive(&line), arrive(&line)];
+        first.failed();
+        let [mut third, mut fourth] = [arrive(&line), arrive(&line)];
+        drop(second);
+        assert!(tries(&mut first, true).await);
+        drop(first);
+        assert!(tries(&mut third, true).await);
+        // The fourth is called by now.
+        third.failed();
+        assert!(!tries(&mut fourth, true).await, "the third comes first");
+        assert!(tries(&mut third, true).await);
+        drop(third);
+        assert!(tries(&mut fourth, true).await);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_leaves_holds_nobody_up() {
         let line = Line::default();
-        let [mut first, mut second, mut third] = [line.arrive(), line.arrive(), line.arrive()];
+        let [mut first, mut second, mut third] = [arrive(&line), arrive(&line), arrive(&line)];
         third.failed();
         second.failed();
         first.failed();
@@ -231,6 +278,6 @@ mod tests {
         drop(second);
         assert!(tries(&mut third, true).await);
         drop(third);
-        assert!(line.arrive().is_up());
+        assert!(arrive(&line).is_up());
     }
 }
