@@ -24,7 +24,9 @@ mod wire;
 mod ws;
 
 use std::process::ExitCode;
+
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::calibration::Calibration;
 use crate::calls::{Field, Rounds};
@@ -134,7 +136,23 @@ fn measure_all(options: Options) -> Result<bool, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(measure(options))
+        .block_on(async {
+            // Dropped, what is under way takes the brokers with it.
+            tokio::select! {
+                measured = measure(options) => measured,
+                signal = asked_to_end() => Err(signal?.into()),
+            }
+        })
+}
+
+/// Waits for a signal; says which came.
+async fn asked_to_end() -> Result<&'static str, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "interrupted",
+        _ = terminate.recv() => "terminated",
+    })
 }
 
 async fn measure(options: Options) -> Result<bool, Failure> {

@@ -65,14 +65,6 @@ impl Door {
         Socket::bind(path).await.map(Door::Socket)
     }
 
-    /// The address, if it is one.
-    pub(super) fn bound(&self) -> Option<SocketAddr> {
-        match self {
-            Door::Address(_, address) => Some(*address),
-            Door::Socket(_) => None,
-        }
-    }
-
     /// Serves whoever comes. Ends only if nobody ever can.
     pub(super) async fn serve(self, page: Arc<Page>) -> io::Result<Infallible> {
         let listener = Listener::of(&self)?;

@@ -8,7 +8,6 @@ mod page;
 mod socket;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -48,11 +47,6 @@ impl Admin {
             }
         }
         Ok(Admin { doors })
-    }
-
-    /// The address, if there is one.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.doors.iter().find_map(Door::bound)
     }
 
     /// Serves on a thread of its own until [`Context::stop`] is cancelled.
