@@ -4,7 +4,7 @@
 
 /// Keys whose values are hidden, by what their names contain. Misspelled ones too, so only the
 /// beginnings of the words.
-const HIDDEN: [&str; 4] = ["pass", "secret", "token", "sha256"];
+const HIDDEN: [&str; 5] = ["pass", "secret", "token", "sha256", "api"];
 
 /// The same text, byte for byte as long, with `*` in place of what may be a secret: the values
 /// of such keys, and passwords in URLs.

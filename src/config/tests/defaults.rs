@@ -22,6 +22,7 @@ impl Site {
             "devices.pem",
             "broker-ca.pem",
             "field-password",
+            "action-key",
         ] {
             fs::write(site.0.path().join(file), "x").unwrap();
         }
@@ -38,6 +39,7 @@ impl Site {
         let environment: Environment = vec![
             ("CREDENTIALS_DIRECTORY".into(), credentials),
             ("OFFICE_PASSWORD".into(), "guest".into()),
+            ("GAME_KEY".into(), "key".into()),
         ];
         load(&[self.file()], &environment)
     }

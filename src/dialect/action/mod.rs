@@ -1,0 +1,18 @@
+//! The Action API without I/O: one action in each message, accounts with tokens, and HTTP twins.
+//!
+//! `docs/wire-action.md` describes it. A socket proves nobody: each message carries the token of
+//! the account that it comes from. What is asked of accounts is a [`Question`], answered by
+//! whoever drives the conversation; everything else is a call.
+
+mod account;
+mod action;
+mod conversation;
+mod fields;
+mod rest;
+mod said;
+
+pub use self::account::{Answer, Question, Refusal, Registration};
+pub use self::action::{Action, Step};
+pub use self::conversation::Conversation;
+pub use self::rest::{Asked, Rest, VERBS};
+pub use self::said::Said;
