@@ -152,6 +152,11 @@ const ENDPOINT: &[Key] = &[
         Bool,
         "action: answers an error to actions that no route takes; default false",
     ),
+    key(
+        "account",
+        Bool,
+        "action: tells responders the account's name and prompt; default false",
+    ),
 ];
 
 const ADMIN: &[Key] = &[

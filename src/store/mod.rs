@@ -19,7 +19,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
-pub use self::accounts::{Profile, Registered};
+pub use self::accounts::{NewAccount, Registered};
 pub use self::dead::{Buried, Letter, LetterKind};
 pub use self::history::{Page, Record, Which};
 pub use self::keys::{Begun, KeyName};

@@ -3,6 +3,7 @@
 mod accounts;
 mod bad;
 mod clients;
+mod example;
 mod http;
 mod many;
 

@@ -138,5 +138,5 @@ fn every_example_loads() {
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         count += 1;
     }
-    assert_eq!(count, 1, "tell this test how many examples there are");
+    assert_eq!(count, 2, "tell this test how many examples there are");
 }

@@ -91,6 +91,8 @@ pub struct ActionOptions {
     pub token_lifetime: Duration,
     /// Answers an error where the protocol has silence: to actions that no route takes.
     pub answer_unknown: bool,
+    /// Tells responders of the account that calls: its name and its prompt.
+    pub account: bool,
 }
 
 impl ActionOptions {

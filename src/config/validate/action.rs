@@ -31,6 +31,7 @@ pub(super) fn options(reading: &mut Reading<'_>, node: &Node) -> Option<ActionOp
         token_idle: lifetime(reading, node, "token_idle", TOKEN_IDLE),
         token_lifetime: lifetime(reading, node, "token_lifetime", TOKEN_LIFETIME),
         answer_unknown: flag(node, "answer_unknown", false),
+        account: flag(node, "account", false),
     })
 }
 

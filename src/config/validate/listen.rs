@@ -14,7 +14,7 @@ use crate::router::{Segment, Template};
 /// Dialects of a later version, so that their refusal can say so.
 const LATER: [&str; 3] = ["talkee", "flow", "mqtt"];
 /// The options of endpoints, and the dialects that have them.
-const OPTIONS: [(&str, &[&str]); 9] = [
+const OPTIONS: [(&str, &[&str]); 10] = [
     ("anonymous", &["scriptr"]),
     ("legacy_envelope", &["scriptr"]),
     ("ordered", &["scriptr"]),
@@ -24,6 +24,7 @@ const OPTIONS: [(&str, &[&str]); 9] = [
     ("token_idle", &["action"]),
     ("token_lifetime", &["action"]),
     ("answer_unknown", &["action"]),
+    ("account", &["action"]),
 ];
 
 pub(super) fn listeners(reading: &mut Reading<'_>, routes: &[Arc<Route>]) -> Vec<Listener> {

@@ -44,6 +44,15 @@ pub struct Registration {
     pub prompt: String,
 }
 
+/// What a responder is told of an account.
+#[derive(Debug)]
+pub struct Profile {
+    /// How it is called.
+    pub name: String,
+    /// What it is to be like.
+    pub prompt: String,
+}
+
 /// What the accounts answer.
 #[derive(Debug)]
 pub enum Answer {
@@ -51,8 +60,8 @@ pub enum Answer {
     Token(Secret),
     /// Logged out.
     Disconnected,
-    /// Who calls.
-    Caller(Caller),
+    /// Who calls, and what is told of the account, where that is wanted.
+    Caller(Caller, Option<Profile>),
 }
 
 /// Why they refuse.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::account::{Answer, Question, Refusal, Registration};
+use super::account::{Answer, Profile, Question, Refusal, Registration};
 use super::fields::Fields;
 use super::said::{DECISION, MISSING_FIELDS, NO_DECISION, NOT_JSON, NOT_SAVED, Said, bad};
 use crate::auth::Caller;
@@ -18,6 +18,9 @@ const TAKE_DECISION: &str = "TakeDecision";
 const CONNECTION: &str = "Connection";
 /// The same of what comes before any action.
 const ROOT: &str = "root";
+
+/// The member that tells a responder of the account.
+const ACCOUNT: &str = "account";
 
 /// Bytes that an account may make callway keep, or hold in memory.
 const LONGEST_NAME: usize = 80;
@@ -54,7 +57,7 @@ pub enum Step {
 impl Action {
     /// Reads a message of a socket. What it is not is said at once.
     pub fn read(message: &Bytes, options: &ActionOptions) -> Result<Action, Said> {
-        let Some(mut fields) = Fields::read(message) else {
+        let Some(mut fields) = Fields::read(message, reserved(options)) else {
             return Err(bad(ROOT, 400, NOT_JSON));
         };
         let action = std::mem::take(&mut fields.action);
@@ -148,13 +151,34 @@ fn call(name: &str, mut fields: Fields, options: &ActionOptions) -> Action {
     }
 }
 
+/// The member that callway adds, which a client may not forge.
+pub(super) fn reserved(options: &ActionOptions) -> Option<&'static str> {
+    options.account.then_some(ACCOUNT)
+}
+
+/// The params, an object, with what is told of the account as one more member.
+fn with_account(params: &Payload, Profile { name, prompt }: &Profile) -> Payload {
+    let text = params.bytes();
+    let members = text.strip_suffix(b"}").unwrap_or(text);
+    let account = serde_json::json!({ "name": name, "prompt": prompt });
+    let comma = if members == b"{" { "" } else { "," };
+    let added = format!("{comma}\"{ACCOUNT}\":{account}}}");
+    Payload::unchecked_json([members, added.as_bytes()].concat())
+}
+
 impl Plan {
     /// What follows from what the accounts answered.
     pub fn answered(&mut self, answered: Result<Answer, Refusal>) -> Step {
         let route = &*self.route;
         Step::Say(match answered {
-            Ok(Answer::Caller(caller)) => match self.call.take() {
-                Some((method, params)) => return Step::Call(caller, method, params),
+            Ok(Answer::Caller(caller, profile)) => match self.call.take() {
+                Some((method, params)) => {
+                    let params = match profile {
+                        Some(profile) => with_account(&params, &profile),
+                        None => params,
+                    };
+                    return Step::Call(caller, method, params);
+                }
                 None => bad(route, 400, MISSING_FIELDS),
             },
             Ok(Answer::Token(token)) => Said::token(route, token),
@@ -201,6 +225,7 @@ impl Plan {
             Refusal::Generate(_) => bad(route, 500, "Unable to generate Token"),
             Refusal::Failed(fault) => {
                 let why = match route {
+                    DECISION => NO_DECISION,
                     CONNECTION => "Error searching in database",
                     "Disconnect" => "Failed to disconnect",
                     _ => NOT_SAVED,

@@ -28,7 +28,8 @@ pub(super) struct Fields {
 
 impl Fields {
     /// Reads a message. `None` for what is no object, or has another type where a text belongs.
-    pub(super) fn read(message: &Bytes) -> Option<Fields> {
+    /// `reserved` is the name of a member that does not travel on, because callway adds one.
+    pub(super) fn read(message: &Bytes, reserved: Option<&str>) -> Option<Fields> {
         let Members(members) = serde_json::from_slice(message).ok()?;
         let mut fields = Fields::default();
         let mut params = String::with_capacity(message.len());
@@ -40,6 +41,9 @@ impl Fields {
             }
             if is("api_key") {
                 fields.api_key = secret(value)?;
+                continue;
+            }
+            if reserved.is_some_and(is) {
                 continue;
             }
             if is("action") {
@@ -130,7 +134,7 @@ mod tests {
     use super::*;
 
     fn read(message: &str) -> Option<Fields> {
-        Fields::read(&Bytes::copy_from_slice(message.as_bytes()))
+        Fields::read(&Bytes::copy_from_slice(message.as_bytes()), None)
     }
 
     #[test]
@@ -152,7 +156,7 @@ mod tests {
         ] {
             assert!(read(message).is_none(), "{message}");
         }
-        assert!(Fields::read(&Bytes::from_static(b"{\"action\":\"\xff\"}")).is_none());
+        assert!(Fields::read(&Bytes::from_static(b"{\"action\":\"\xff\"}"), None).is_none());
         let many = vec![r#""a":1"#; MOST_MEMBERS + 1].join(",");
         assert!(read(&format!("{{{many}}}")).is_none());
     }

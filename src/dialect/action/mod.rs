@@ -11,7 +11,7 @@ mod fields;
 mod rest;
 mod said;
 
-pub use self::account::{Answer, Question, Refusal, Registration};
+pub use self::account::{Answer, Profile, Question, Refusal, Registration};
 pub use self::action::{Action, Step};
 pub use self::conversation::Conversation;
 pub use self::rest::{Asked, Rest, VERBS};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::action::Action;
+use super::action::{Action, reserved};
 use super::fields::Fields;
 use super::said::{NOT_JSON, Said, bad};
 use crate::auth::Secret;
@@ -69,7 +69,7 @@ impl Rest {
         let name = name.map_err(|fault| bad("", fault.status(), fault.message.clone()))?;
         let fields = match body.is_empty() {
             true => Some(Fields::default()),
-            false => Fields::read(body),
+            false => Fields::read(body, reserved(&self.0)),
         };
         let mut fields = fields.ok_or_else(|| bad("", 400, NOT_JSON))?;
         // The header counts; a token in the body would be one for a socket.

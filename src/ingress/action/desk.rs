@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::auth::{Lifetime, Login, Secret, Source, digest, new_secret};
+use crate::auth::{Account, Caller, Lifetime, Login, Secret, Source, digest, new_secret};
 use crate::call::unix_ms;
 use crate::config::ActionOptions;
 use crate::context::Context;
-use crate::dialect::action::{Answer, Question, Refusal, Registration};
+use crate::dialect::action::{Answer, Profile, Question, Refusal, Registration};
 use crate::router::as_segment;
-use crate::store::{Profile, Registered};
+use crate::store::{NewAccount, Registered};
 
 /// The accounts of one endpoint, as one client may ask for them.
 pub(in crate::ingress) struct Desk {
@@ -42,7 +42,11 @@ impl Desk {
                 needs_route: true,
                 ..
             } if !self.context.dispatcher.has_route(&method) => Err(Refusal::NoRoute),
-            Question::Admit { token, .. } => self.prove(token).await,
+            Question::Admit { token, .. } => {
+                let caller = self.prove(token).await?;
+                let profile = self.profile(&caller).await?;
+                Ok(Answer::Caller(caller, profile))
+            }
         }
     }
 
@@ -55,21 +59,18 @@ impl Desk {
             return Err(Refusal::ApiKey);
         }
         let (token, login) = new_login()?;
-        let profile = Profile {
+        let wanted = NewAccount {
+            realm: self.options.realm().clone(),
+            checksum: digest(wanted.checksum.expose()),
+            login,
             segment: as_segment(&wanted.name),
             name: wanted.name,
             prompt: wanted.prompt,
         };
         let auth = self.context.auth.clone();
         let most = self.context.config.limits.accounts;
-        let registered = self.context.store.add_account(
-            self.options.realm().clone(),
-            digest(wanted.checksum.expose()),
-            profile,
-            login,
-            most,
-            move |account| auth.accounts().add(account.clone()),
-        );
+        let then = move |account: &Account| auth.accounts().add(account.clone());
+        let registered = self.context.store.add_account(wanted, most, then);
         match registered.await.map_err(Refusal::Failed)? {
             Registered::Made(account) => {
                 tracing::info!(caller = %account.caller, "an account was made");
@@ -104,9 +105,7 @@ impl Desk {
 
     async fn disconnect(&self, token: Option<Secret>) -> Result<Answer, Refusal> {
         let hash = token.as_ref().map(|token| digest(token.expose()));
-        let Answer::Caller(caller) = self.prove(token).await? else {
-            return Err(Refusal::Token);
-        };
+        let caller = self.prove(token).await?;
         let Some(hash) = hash else {
             return Err(Refusal::NoToken);
         };
@@ -120,7 +119,7 @@ impl Desk {
         }
     }
 
-    async fn prove(&self, token: Option<Secret>) -> Result<Answer, Refusal> {
+    async fn prove(&self, token: Option<Secret>) -> Result<Caller, Refusal> {
         let token = token.ok_or(Refusal::NoToken)?;
         let hash = digest(token.expose());
         let lifetime = Lifetime {
@@ -136,7 +135,17 @@ impl Desk {
         if proved.keep {
             self.context.store.token_used(hash, now);
         }
-        Ok(Answer::Caller(proved.caller))
+        Ok(proved.caller)
+    }
+
+    /// What responders are told of an account, where that is wanted.
+    async fn profile(&self, caller: &Caller) -> Result<Option<Profile>, Refusal> {
+        if !self.options.account {
+            return Ok(None);
+        }
+        let kept = self.context.store.account_profile(caller.name()).await;
+        let (name, prompt) = kept.map_err(Refusal::Failed)?.ok_or(Refusal::Token)?;
+        Ok(Some(Profile { name, prompt }))
     }
 
     async fn bad_try(&self, secret: &Secret) {
