@@ -137,7 +137,7 @@ fn add(db: &Connection, wanted: NewAccount, most: usize) -> rusqlite::Result<Reg
     let account = Account {
         realm: wanted.realm,
         checksum: wanted.checksum,
-        caller: free_name(db, &wanted.segment)?.into(),
+        caller: free_name(db, &wanted.segment, count.unsigned_abs())?.into(),
         login: Some(wanted.login),
     };
     let (token, issued, used) = columns(account.login);
@@ -159,17 +159,17 @@ fn add(db: &Connection, wanted: NewAccount, most: usize) -> rusqlite::Result<Reg
     Ok(Registered::Made(account))
 }
 
-/// The caller's name, with the lowest number that makes it nobody else's.
-fn free_name(db: &Connection, segment: &str) -> rusqlite::Result<String> {
+/// The caller's name; with a number, if it is somebody's already. It begins where none is likely
+/// to be taken: all accounts may have one name.
+fn free_name(db: &Connection, segment: &str, count: u64) -> rusqlite::Result<String> {
     let mut find = db.prepare_cached("SELECT 1 FROM account WHERE caller = ?")?;
-    let mut nth = 1;
-    loop {
-        let name = account_name(segment, nth);
-        if !find.exists([&name])? {
-            return Ok(name);
-        }
+    let mut name = account_name(segment, 1);
+    let mut nth = count;
+    while find.exists([&name])? {
         nth += 1;
+        name = account_name(segment, nth);
     }
+    Ok(name)
 }
 
 fn columns(login: Option<Login>) -> (Option<String>, i64, i64) {

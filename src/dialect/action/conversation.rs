@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::account::{Answer, Question, Refusal};
-use super::action::{Action, Plan, Step};
+use super::plan::{Action, Plan, Step};
 use super::said::Said;
 use crate::call::Outcome;
 use crate::config::{ActionOptions, Limits};

@@ -5,14 +5,14 @@
 //! whoever drives the conversation; everything else is a call.
 
 mod account;
-mod action;
 mod conversation;
 mod fields;
+mod plan;
 mod rest;
 mod said;
 
 pub use self::account::{Answer, Profile, Question, Refusal, Registration};
-pub use self::action::{Action, Step};
 pub use self::conversation::Conversation;
-pub use self::rest::{Asked, Rest, VERBS};
+pub use self::plan::{Action, Step};
+pub use self::rest::{Rest, VERBS};
 pub use self::said::Said;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::action::{Action, reserved};
 use super::fields::Fields;
+use super::plan::{Action, reserved};
 use super::said::{NOT_JSON, Said, bad};
 use crate::auth::Secret;
 use crate::call::{Fault, HttpParts};
@@ -18,15 +18,6 @@ pub const VERBS: &str = "GET, HEAD, POST, OPTIONS";
 /// Reads requests to an endpoint.
 #[derive(Clone, Debug)]
 pub struct Rest(Arc<ActionOptions>);
-
-/// What a request wants.
-#[derive(Debug)]
-pub enum Asked {
-    /// An action, and the request itself for scripts.
-    Action(Action, HttpParts),
-    /// Nothing but this.
-    Answer(Answer),
-}
 
 impl Rest {
     /// With the options of its endpoint.
@@ -55,13 +46,10 @@ impl Rest {
         Some(refusal.with("allow", allowed))
     }
 
-    /// Reads a request with its body. No body at all is an object without members.
-    pub fn read(&self, head: &Head, body: &Bytes) -> Asked {
-        let said = match self.action(head, body) {
-            Ok((action, parts)) => return Asked::Action(action, parts),
-            Err(said) => said,
-        };
-        Asked::Answer(said.to_answer())
+    /// The action that a request with this body is, and the request itself for scripts; or what is
+    /// wrong with it. No body at all is an object without members.
+    pub fn read(&self, head: &Head, body: &Bytes) -> Result<(Action, HttpParts), Answer> {
+        self.action(head, body).map_err(|said| said.to_answer())
     }
 
     fn action(&self, head: &Head, body: &Bytes) -> Result<(Action, HttpParts), Said> {

@@ -10,7 +10,7 @@ use super::{Desk, SOCKET};
 use crate::auth::Source;
 use crate::call::{HttpParts, Via};
 use crate::config::ActionOptions;
-use crate::dialect::action::{Action, Asked, Rest, Step, VERBS};
+use crate::dialect::action::{Action, Rest, Step, VERBS};
 use crate::dialect::http::{self as dialect, Answer, Head, Terms};
 use crate::ingress::connection::{Visit, turn_away};
 use crate::ingress::http::{self, Response};
@@ -68,8 +68,8 @@ impl Twins<'_> {
             Err(fault) => return self.rest.refuse(&fault),
         };
         match self.rest.read(head, &body) {
-            Asked::Answer(answer) => answer,
-            Asked::Action(action, seen) => {
+            Err(answer) => answer,
+            Ok((action, seen)) => {
                 let terms = Terms::of(head, context.config.limits.max_timeout);
                 let answer = self.carry_out(action, seen, &terms, parts).await;
                 terms.tell(answer)
