@@ -69,6 +69,7 @@ mod tests {
             (r#"password = "pä" # x"#, r#"password = "***" * *"#),
             (r#"passwort="p""#, r#"passwort="*""#),
             (r#"sha256 = 'cw_x'"#, r#"sha256 = '****'"#),
+            (r#"api_key = "k""#, r#"api_key = "*""#),
             (r#"password = "open"#, r#"password = "****"#),
             (r#"url = "mqtt://u:p@h:1""#, r#"url = "mqtt://u:*@h:1""#),
             (
