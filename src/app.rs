@@ -1,5 +1,6 @@
 //! Wires everything from a validated configuration: [`App::build`] binds, [`App::run`] runs.
 
+mod accounts;
 mod links;
 mod revive;
 mod targets;
@@ -90,6 +91,7 @@ impl App {
         context.hub.set_outward(bridge.clone());
         revive::set(&context, &bridge);
         tokens::load(&context).await;
+        accounts::load(&context).await;
         Ok(App {
             context,
             listeners,

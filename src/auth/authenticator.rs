@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::accounts::{Accounts, is_account};
 use super::keyring::Keyring;
 use super::throttle::{Source, Throttle};
 use super::token::{Digest, Secret, Token, digest};
@@ -16,6 +17,7 @@ pub struct Authenticator {
     by_digest: HashMap<Digest, Arc<Token>>,
     by_name: HashMap<Arc<str>, Arc<Token>>,
     made: Keyring,
+    accounts: Accounts,
     throttle: Throttle,
     metrics: Arc<Metrics>,
 }
@@ -38,6 +40,7 @@ impl Authenticator {
             by_digest,
             by_name,
             made: Keyring::default(),
+            accounts: Accounts::default(),
             throttle: Throttle::new(failures, period),
             metrics,
         }
@@ -52,11 +55,7 @@ impl Authenticator {
         if let Some(caller) = self.find(&digest) {
             return Ok(caller);
         }
-        self.metrics.auth_refused(source.via());
-        if let Some(delay) = self.throttle.refused(source, &digest) {
-            self.metrics.limit_reached("auth_failures");
-            tokio::time::sleep(delay).await;
-        }
+        self.refused(&digest, source).await;
         // Who has the token of an ended one may know that it was one.
         Err(match self.made.has(&digest) {
             true => token_ended(),
@@ -67,14 +66,28 @@ impl Authenticator {
         })
     }
 
+    /// Counts a bad try of a credential with this digest, and holds its refusal back when there
+    /// were too many.
+    pub async fn refused(&self, digest: &Digest, source: &Source) {
+        self.metrics.auth_refused(source.via());
+        if let Some(delay) = self.throttle.refused(source, digest) {
+            self.metrics.limit_reached("auth_failures");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
     /// Whether a credential would be accepted, without counting a bad try. For places that try
     /// two spellings of one credential.
     pub fn knows(&self, secret: &Secret) -> bool {
         self.find(&digest(secret.expose())).is_some()
     }
 
-    /// The caller of the token of this name (`bus.caller`, `anonymous`, a verified user).
+    /// The caller of the token of this name (`bus.caller`, `anonymous`, a verified user), or of an
+    /// account.
     pub fn by_name(&self, name: &str) -> Option<Caller> {
+        if is_account(name) {
+            return self.accounts.by_name(name);
+        }
         match self.by_name.get(name) {
             Some(token) => Some(Caller::new(token.clone())),
             None => self.made.by_name(name, unix_ms()),
@@ -84,6 +97,11 @@ impl Authenticator {
     /// The tokens that were made while callway ran.
     pub fn made(&self) -> &Keyring {
         &self.made
+    }
+
+    /// The accounts of `action` endpoints.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// Whether the configuration has a row with this name or this digest, which no made token may

@@ -1,5 +1,6 @@
 //! Who calls, and what they may do.
 
+mod accounts;
 mod authenticator;
 mod grant;
 mod keyring;
@@ -11,11 +12,12 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+pub use self::accounts::{Account, Accounts, Lifetime, Login, account_name};
 pub use self::authenticator::Authenticator;
 pub use self::grant::{GrantTexts, Grants, Verb};
 pub use self::keyring::{Keyring, Made};
 pub use self::throttle::Source;
-pub use self::token::{Digest, Secret, Token, digest, new_secret};
+pub use self::token::{Digest, Secret, Token, check_token_name, digest, new_secret};
 use crate::call::{Fault, Kind};
 
 /// A caller whose credential was accepted: a token, shared.
@@ -31,6 +33,16 @@ impl Caller {
     /// The caller that a token row stands for.
     pub fn new(token: Arc<Token>) -> Caller {
         Caller { token, life: None }
+    }
+
+    /// May do nothing; what a connection acts as whose messages each prove somebody.
+    pub fn nobody() -> Caller {
+        Caller::new(Arc::new(Token {
+            name: "nobody".into(),
+            digest: digest(""),
+            grants: Grants::default(),
+            admin: false,
+        }))
     }
 
     /// The token's name, which is what logs and responders get to see.

@@ -8,7 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 
 use super::Grants;
+use super::accounts::is_account;
 use crate::call::{Fault, Kind};
+use crate::router::check_segment;
 
 /// A credential as a client sent it. It shows itself to nobody.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,7 +55,7 @@ impl Digest {
     }
 
     /// Whether both are the same, in a time that does not depend on where they differ.
-    pub(super) fn is(&self, other: &Digest) -> bool {
+    pub fn is(&self, other: &Digest) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 }
@@ -84,6 +86,15 @@ pub fn new_secret() -> Result<Secret, Fault> {
     aws_lc_rs::rand::fill(&mut bytes)
         .map_err(|_| Fault::new(Kind::Internal, "the system gives no random numbers"))?;
     Ok(Secret::new(format!("cw_{}", URL_SAFE_NO_PAD.encode(bytes))))
+}
+
+/// Checks what a token is to be called: a segment, and not the name of an account.
+pub fn check_token_name(name: &str) -> Result<(), String> {
+    check_segment(name)?;
+    match is_account(name) {
+        true => Err("names that begin action: belong to accounts".into()),
+        false => Ok(()),
+    }
 }
 
 /// One `[[token]]` row, or a token that was made while callway ran.

@@ -7,7 +7,9 @@ mod route;
 use self::channel::CHANNEL;
 use self::limits::LIMITS;
 use self::route::ROUTE;
-use super::shape::Shape::{Bool, Choice, Integer, Named, Rows, Secret, Table, Text, Texts};
+use super::shape::Shape::{
+    Bool, Choice, Duration, Integer, Named, Rows, Secret, Table, Text, Texts,
+};
 use super::shape::{Key, key, required};
 
 /// The top of a file.
@@ -104,7 +106,7 @@ const ENDPOINT: &[Key] = &[
         Text,
         "a path; everything below it belongs to the endpoint",
     ),
-    required("dialect", Text, "scriptr, jsonrpc or http"),
+    required("dialect", Text, "scriptr, jsonrpc, http or action"),
     key(
         "anonymous",
         Text,
@@ -123,7 +125,37 @@ const ENDPOINT: &[Key] = &[
     key(
         "methods",
         Text,
-        "scriptr: where methods go in the routing table; default \"{path...}\"",
+        "where methods go in the routing table; default \"{path...}\", action: \"game/{action}\"",
+    ),
+    key(
+        "api_key",
+        Secret,
+        "action: what who registers must know, as \"${NAME}\" from the environment",
+    ),
+    key(
+        "api_key_file",
+        Text,
+        "action: file that holds it; without a key nobody can register",
+    ),
+    key(
+        "token_idle",
+        Duration,
+        "action: how long a token lasts unused; default 30m",
+    ),
+    key(
+        "token_lifetime",
+        Duration,
+        "action: how long a token lasts at most; default 7d",
+    ),
+    key(
+        "answer_unknown",
+        Bool,
+        "action: answers an error to actions that no route takes; default false",
+    ),
+    key(
+        "account",
+        Bool,
+        "action: tells responders the account's name and prompt; default false",
     ),
 ];
 

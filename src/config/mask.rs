@@ -4,7 +4,7 @@
 
 /// Keys whose values are hidden, by what their names contain. Misspelled ones too, so only the
 /// beginnings of the words.
-const HIDDEN: [&str; 4] = ["pass", "secret", "token", "sha256"];
+const HIDDEN: [&str; 5] = ["pass", "secret", "token", "sha256", "api"];
 
 /// The same text, byte for byte as long, with `*` in place of what may be a secret: the values
 /// of such keys, and passwords in URLs.
@@ -69,6 +69,7 @@ mod tests {
             (r#"password = "pä" # x"#, r#"password = "***" * *"#),
             (r#"passwort="p""#, r#"passwort="*""#),
             (r#"sha256 = 'cw_x'"#, r#"sha256 = '****'"#),
+            (r#"api_key = "k""#, r#"api_key = "*""#),
             (r#"password = "open"#, r#"password = "****"#),
             (r#"url = "mqtt://u:p@h:1""#, r#"url = "mqtt://u:*@h:1""#),
             (

@@ -17,10 +17,10 @@ pub(crate) use self::mask::mask_urls;
 pub use self::report::{Errors, Problem};
 pub use self::schema::schema;
 pub use self::types::{
-    Admin, AdminSocket, AmqpBus, Bus, BusCommon, Channel, ChannelAmqp, ChannelCall, ChannelMqtt,
-    Cluster, Config, Dialect, Direction, Endpoint, History, Identity, Limits, Listener, Log,
-    LogFormat, MqttBus, MqttProtocol, Rate, Retry, Route, RouteTarget, Schema, ScriptrOptions,
-    Scripts, Store, Tls, UrlRule,
+    ActionOptions, Admin, AdminSocket, AmqpBus, Bus, BusCommon, Channel, ChannelAmqp, ChannelCall,
+    ChannelMqtt, Cluster, Config, Dialect, Direction, Endpoint, History, Identity, Limits,
+    Listener, Log, LogFormat, MqttBus, MqttProtocol, Rate, Retry, Route, RouteTarget, Schema,
+    ScriptrOptions, Scripts, Store, Tls, UrlRule,
 };
 
 pub use self::validate::ADMIN_SOCKET;

@@ -80,6 +80,36 @@ fn each_mistake_is_named_with_its_place() {
             "not a dialect",
         ),
         (
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"http\"\napi_key = \"k\"\n",
+            "6:11",
+            "belongs to the dialect action",
+        ),
+        (
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"action\"\nmethods = \"game/{path...}\"\n",
+            "6:11",
+            "holds {action} once",
+        ),
+        (
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"action\"\napi_key = \"\"\n",
+            "6:11",
+            "nobody could register",
+        ),
+        (
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"action\"\napi_key = \"k\"\napi_key_file = \"f\"\n",
+            "7:16",
+            "given twice",
+        ),
+        (
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"action\"\ntoken_idle = \"0s\"\n",
+            "6:14",
+            "longer than nothing",
+        ),
+        (
+            "[[token]]\nname = \"action:tom\"\nsha256 = \"abc\"\n",
+            "2:8",
+            "belong to accounts",
+        ),
+        (
             "[[token]]\nname = \"a\"\nsha256 = \"abc\"\n",
             "3:10",
             "64 hexadecimal digits",

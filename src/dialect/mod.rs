@@ -1,5 +1,6 @@
 //! The protocols that clients speak, as state machines without I/O.
 
+pub mod action;
 pub mod envelope;
 pub mod http;
 pub mod jsonrpc;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use super::action;
+use crate::auth::Caller;
 use crate::call::{CallId, Fault, Outcome, Payload, Text};
 use crate::channel::{Kept, Past, Placed, Position, Query, Subscribed};
 use crate::oneway::State;
@@ -24,7 +26,7 @@ pub trait Session: Send {
     /// A message came in. Nobody has looked whether it is UTF-8: binary frames count as text.
     fn message(&mut self, message: Bytes, effects: &mut Effects);
 
-    /// A call that was asked for by [`Effect::Call`] has its outcome. Told once for each, but not
+    /// A call that was asked for by [`Effect::Call`] or [`Effect::CallAs`] has its outcome. Told once for each, but not
     /// for calls that were cancelled.
     fn outcome(&mut self, ticket: Ticket, outcome: Outcome, effects: &mut Effects);
 
@@ -33,6 +35,15 @@ pub trait Session: Send {
 
     /// What was asked of a channel is done, or refused. Told once for each.
     fn told(&mut self, _ticket: Ticket, _told: Result<Told, Fault>, _effects: &mut Effects) {}
+
+    /// What was asked of the accounts is answered. Told once for each.
+    fn answered(
+        &mut self,
+        _ticket: Ticket,
+        _answered: Result<action::Answer, action::Refusal>,
+        _effects: &mut Effects,
+    ) {
+    }
 
     /// An event of a channel that was subscribed.
     fn event(&mut self, _placed: &Placed, _effects: &mut Effects) {}
@@ -43,6 +54,12 @@ pub trait Session: Send {
 
     /// Nobody waits for the answer to this ask any more.
     fn ask_cancelled(&mut self, _number: u64, _effects: &mut Effects) {}
+
+    /// Whether a client that does not answer pings is taken for gone. Otherwise it is only pinged,
+    /// which keeps what is on the way between open, and notices a peer that is no longer there.
+    fn must_pong(&self) -> bool {
+        true
+    }
 }
 
 /// What a dialect wants done, in order.
@@ -55,6 +72,10 @@ pub enum Effect {
     Send(Text),
     /// Make a call.
     Call(Ticket, Request),
+    /// Make a call as somebody else than whom the connection proves.
+    CallAs(Ticket, Caller, Request),
+    /// Ask the accounts of the endpoint.
+    Account(Ticket, action::Question),
     /// Give up a call; it gets no outcome.
     Cancel(Ticket),
     /// Publish, in the order of these effects.

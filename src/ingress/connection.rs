@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::action;
 use super::door::Door;
 use super::http::{self, Exchange, Response};
 use super::listener::Place;
@@ -31,7 +32,7 @@ use crate::auth::Source;
 use crate::call::{Fault, Kind, Via};
 use crate::config::Dialect;
 use crate::context::Context;
-use crate::dialect::http::{HttpDialect, Plain};
+use crate::dialect::http::{Answer, HttpDialect, Plain};
 use crate::dialect::scriptr::Rest;
 
 /// Bytes of a request's head (request line and header fields); more is answered 431 or 414.
@@ -196,15 +197,10 @@ async fn exchange(request: Request<Incoming>, visit: &Visit) -> Response {
             Box::new(Rest::new(options.clone())),
             options.anonymous.as_deref(),
         ),
+        Dialect::Action(options) => return action::exchange(request, visit, options, rest).await,
     };
     if visit.beyond {
-        visit.context.metrics.limit_reached("connections");
-        let fault = Fault::new(Kind::Overloaded, "too many connections, try again soon")
-            .with_retry_after(Duration::from_secs(1));
-        let mut response = http::write(dialect.refuse(&fault));
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        return response;
+        return turn_away(visit, |fault| dialect.refuse(fault));
     }
     if let Err(fault) = visit.door.check_origin(request.headers()) {
         return http::write(dialect.refuse(&fault));
@@ -222,4 +218,15 @@ async fn exchange(request: Request<Incoming>, visit: &Visit) -> Response {
         cut: &visit.cut,
     };
     exchange.serve(request).await
+}
+
+/// The answer to a request on one connection too many, which it ends.
+pub(super) fn turn_away(visit: &Visit, refuse: impl FnOnce(&Fault) -> Answer) -> Response {
+    visit.context.metrics.limit_reached("connections");
+    let fault = Fault::new(Kind::Overloaded, "too many connections, try again soon")
+        .with_retry_after(Duration::from_secs(1));
+    let mut response = http::write(refuse(&fault));
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }

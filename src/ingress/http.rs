@@ -111,7 +111,7 @@ impl Exchange<'_> {
                 refuse(fault).with("allow", allow)
             })?;
         }
-        let call = self.call(caller, request, terms);
+        let call = call(self.context, caller, request, terms);
         let id = call.id;
         let outcome = self.context.dispatcher.call(call).await;
         Ok(self.dialect.answer(head, id, outcome).into())
@@ -173,27 +173,13 @@ impl Exchange<'_> {
         let mut credentials = Credentials::of(&parts.headers, parts.uri.query());
         if !credentials.is_empty() || !self.dialect.credential_in_body(head) {
             let caller = self.prove(&credentials).await?;
-            return Ok((caller, self.body(parts, body).await?));
+            return Ok((caller, read_body(self.context, parts, body).await?));
         }
-        let body = self.body(parts, body).await?;
+        let body = read_body(self.context, parts, body).await?;
         for credential in Query::credentials(&body) {
             credentials.add(credential);
         }
         Ok((self.prove(&credentials).await?, body))
-    }
-
-    async fn body(&self, parts: &Parts, body: Incoming) -> Result<Bytes, Fault> {
-        let limits = &self.context.config.limits;
-        let waits = parts.headers.contains_key(EXPECT);
-        let read = body::read(body, limits.message, limits.handshake, waits).await;
-        if let Err(fault) = &read {
-            match fault.kind {
-                Kind::TooLarge => self.context.metrics.limit_reached("message"),
-                Kind::Timeout => self.context.metrics.limit_reached("handshake"),
-                _ => {}
-            }
-        }
-        read
     }
 
     async fn prove(&self, credentials: &Credentials) -> Result<Caller, Fault> {
@@ -222,30 +208,50 @@ impl Exchange<'_> {
         }
         Ok(())
     }
+}
 
-    fn call(&self, caller: Caller, request: Request, terms: &Terms) -> Call {
-        let deadline = self.context.dispatcher.deadline(terms.wait);
-        Call {
-            id: CallId::new(),
-            method: request.method.into(),
-            params: request.params,
-            caller,
-            via: Via::Http,
-            deadline: match terms.deadline_unix_ms {
-                Some(ms) => deadline.min(Deadline::from_unix_ms(ms)),
-                None => deadline,
-            },
-            hops: terms.hops,
-            traceparent: terms.traceparent.clone(),
-            key: terms.key.clone(),
-            http: Some(Arc::new(request.parts)),
-            progress: None,
-        }
+/// A call as a request asks for it.
+pub(super) fn call(context: &Context, caller: Caller, request: Request, terms: &Terms) -> Call {
+    let deadline = context.dispatcher.deadline(terms.wait);
+    Call {
+        id: CallId::new(),
+        method: request.method.into(),
+        params: request.params,
+        caller,
+        via: Via::Http,
+        deadline: match terms.deadline_unix_ms {
+            Some(ms) => deadline.min(Deadline::from_unix_ms(ms)),
+            None => deadline,
+        },
+        hops: terms.hops,
+        traceparent: terms.traceparent.clone(),
+        key: terms.key.clone(),
+        http: Some(Arc::new(request.parts)),
+        progress: None,
     }
 }
 
+/// Reads a request's body within the limits, which are counted when they are reached.
+pub(super) async fn read_body(
+    context: &Context,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<Bytes, Fault> {
+    let limits = &context.config.limits;
+    let waits = parts.headers.contains_key(EXPECT);
+    let read = body::read(body, limits.message, limits.handshake, waits).await;
+    if let Err(fault) = &read {
+        match fault.kind {
+            Kind::TooLarge => context.metrics.limit_reached("message"),
+            Kind::Timeout => context.metrics.limit_reached("handshake"),
+            _ => {}
+        }
+    }
+    read
+}
+
 /// As plain data. What is not text in a header field is shown with replacement characters.
-fn head_of(parts: &Parts, path: &str) -> Head {
+pub(super) fn head_of(parts: &Parts, path: &str) -> Head {
     let base = parts.uri.path().strip_suffix(path).unwrap_or("/");
     Head {
         verb: parts.method.as_str().to_owned(),

@@ -1,6 +1,7 @@
 //! Where calls come in.
 
 mod accept;
+mod action;
 mod admin;
 pub mod amqp_bus;
 mod body;

@@ -1,6 +1,8 @@
 //! The opening handshake of a WebSocket (RFC 6455 §4.2): who may have one, decided before it is
 //! opened.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http_body_util::{Either, Full};
@@ -11,6 +13,7 @@ use hyper::header::{
 use hyper::{Method, Request, StatusCode, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::action::{self, Desk};
 use super::connection::Visit;
 use super::credentials::{Credentials, subprotocols};
 use super::http::{self, Response};
@@ -27,6 +30,8 @@ const JSONRPC_PROTOCOL: &str = "callway.jsonrpc";
 pub(super) enum Opening {
     /// A conversation with this caller.
     Session(Caller, Box<dyn Session>),
+    /// A conversation in which each message proves an account.
+    Accounts(Arc<Desk>, Box<dyn Session>),
     /// Nothing but being closed: some clients look only at the close code.
     Refusal(CloseCode, &'static str),
 }
@@ -81,6 +86,11 @@ async fn accepted<B>(
         address: visit.door.client(visit.peer, headers),
         via: Via::Ws,
     };
+    if let Dialect::Action(options) = &endpoint.dialect {
+        // Its credentials stand in the messages; what else a client shows is not looked at.
+        let opening = action::opening(&visit.context, options, source, rest)?;
+        return Ok(Verdict::Open(switching(None), opening));
+    }
     let mut credentials = Credentials::of(headers, request.uri().query());
     credentials.add_path(&endpoint.path, rest, auth);
     let proved = credentials.prove(auth, &source).await;
@@ -114,7 +124,7 @@ async fn accepted<B>(
             };
             Ok(Verdict::Open(switching(None), opening))
         }
-        Dialect::Http => Ok(Verdict::NotHere),
+        Dialect::Http | Dialect::Action(_) => Ok(Verdict::NotHere),
     }
 }
 

@@ -3,6 +3,7 @@
 //! One task per connection holds everything: calls are futures inside it, so that dropping the
 //! session cancels them, and what is sent waits in a queue with a bound.
 
+mod accounts;
 mod calls;
 mod channels;
 mod farewell;
@@ -10,16 +11,20 @@ mod outbox;
 mod pulse;
 mod talk;
 
+use std::sync::Arc;
+
 use hyper::body::Bytes;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use self::talk::{End, Talk};
+use super::action::Desk;
 use super::stream::Stream;
 use super::upgrade::Opening;
+use crate::auth::Caller;
 use crate::config::Limits;
 use crate::context::Context;
-use crate::dialect::CloseCode;
+use crate::dialect::{CloseCode, Session};
 
 /// A small buffer: it is there for as long as the connection is. Longer messages make it grow.
 const READ_BUFFER: usize = 4 * 1024;
@@ -38,11 +43,9 @@ pub(super) async fn run(stream: Stream, read: Bytes, opening: Opening, context: 
         WebSocketStream::from_partially_read(stream, begun, Role::Server, Some(config)).await;
     let (end, socket) = match opening {
         Opening::Refusal(code, reason) => (End::Close(code, reason), socket),
-        Opening::Session(caller, session) => {
-            let _counted = Counted::open(&context);
-            Talk::new(socket, caller, session, context.clone())
-                .run()
-                .await
+        Opening::Session(caller, session) => talk(socket, caller, session, None, &context).await,
+        Opening::Accounts(desk, session) => {
+            talk(socket, Caller::nobody(), session, Some(desk), &context).await
         }
     };
     let (code, reason, unread) = match end {
@@ -51,6 +54,19 @@ pub(super) async fn run(stream: Stream, read: Bytes, opening: Opening, context: 
         End::Unread => (CloseCode::TooSlow, "too slow", true),
     };
     farewell::say(socket, code, reason, unread, &context).await;
+}
+
+async fn talk(
+    socket: Socket,
+    caller: Caller,
+    session: Box<dyn Session>,
+    desk: Option<Arc<Desk>>,
+    context: &Context,
+) -> (End, Socket) {
+    let _counted = Counted::open(context);
+    Talk::new(socket, caller, session, desk, context.clone())
+        .run()
+        .await
 }
 
 fn config(limits: &Limits) -> WebSocketConfig {

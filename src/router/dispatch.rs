@@ -121,6 +121,11 @@ impl Dispatcher {
         self.table.load().find(name).map(|row| row.route.get)
     }
 
+    /// Whether a row takes this name.
+    pub fn has_route(&self, name: &str) -> bool {
+        name::check(name).is_ok() && self.table.load().find(name).is_some()
+    }
+
     /// Whether calls of this name get a receipt instead of an outcome.
     pub fn is_one_way(&self, name: &str) -> bool {
         let table = self.table.load();

@@ -10,7 +10,7 @@ mod template;
 mod trie;
 
 pub use self::dispatch::Dispatcher;
-pub use self::name::{check as check_name, check_channel, check_segment, is_reserved};
+pub use self::name::{as_segment, check as check_name, check_channel, check_segment, is_reserved};
 pub use self::pattern::{Captures, Pattern, Segment};
 pub use self::reverse::Reverse;
 pub use self::table::{Row, Table};

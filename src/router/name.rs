@@ -64,3 +64,41 @@ pub fn check_segment(segment: &str) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+/// A value as a segment of a name: percent-encoded (RFC 3986 §2.1) where it could not stand there
+/// as it is, `%` too, so that no two values make one segment. The empty one stays empty.
+pub fn as_segment(value: &str) -> String {
+    let dots = matches!(value, "." | "..");
+    let mut segment = String::with_capacity(value.len());
+    for c in value.chars() {
+        let encoded = matches!(c, '%' | '+' | '#' | '{' | '}' | '/') || c.is_control();
+        if !encoded && !dots {
+            segment.push(c);
+            continue;
+        }
+        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+            segment.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    segment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_value_can_be_a_segment() {
+        for (value, segment) in [
+            ("blog/post-1", "blog%2Fpost-1"),
+            ("..", "%2E%2E"),
+            ("a.b", "a.b"),
+            ("100% café", "100%25 café"),
+            ("{x}#+", "%7Bx%7D%23%2B"),
+            ("a\n\u{85}", "a%0A%C2%85"),
+        ] {
+            assert_eq!(as_segment(value), segment);
+            assert!(check_segment(segment).is_ok(), "{segment}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //! groups, one reader. Only this folder knows SQL; each file in it is one kind of thing that is
 //! kept.
 
+mod accounts;
 mod dead;
 mod history;
 mod keys;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
+pub use self::accounts::{NewAccount, Registered};
 pub use self::dead::{Buried, Letter, LetterKind};
 pub use self::history::{Page, Record, Which};
 pub use self::keys::{Begun, KeyName};

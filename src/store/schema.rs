@@ -5,7 +5,8 @@ use std::path::Path;
 use rusqlite::Connection;
 
 /// What each version added. A version that was released is never changed; the next one is added.
-const VERSIONS: &[&str] = &["
+const VERSIONS: &[&str] = &[
+    "
     -- Small things by name: epochs, what was subscribed.
     CREATE TABLE memo (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
@@ -41,10 +42,28 @@ const VERSIONS: &[&str] = &["
         body BLOB NOT NULL, call_id TEXT
     );
     CREATE INDEX dead_call ON dead (call_id) WHERE call_id IS NOT NULL;
-"];
+",
+    "
+    -- Accounts that clients of `action` endpoints made. `checksum` and `token` are SHA-256 hashes;
+    -- `token` is NULL for who is not logged in.
+    CREATE TABLE account (
+        realm TEXT NOT NULL, checksum TEXT NOT NULL, caller TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL, prompt TEXT NOT NULL, created INTEGER NOT NULL, token TEXT UNIQUE,
+        issued INTEGER NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (realm, checksum)
+    );
+",
+];
 
 /// Tables in the order in which they are taken over: the dearest first.
-const TABLES: [&str; 6] = ["token", "dead", "idempotency", "channel", "event", "memo"];
+const TABLES: [&str; 7] = [
+    "token",
+    "account",
+    "dead",
+    "idempotency",
+    "channel",
+    "event",
+    "memo",
+];
 
 /// Brings the database to the newest version.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -7,4 +7,4 @@ mod events;
 mod hostile;
 mod inside;
 mod outage;
-mod service;
+pub mod service;

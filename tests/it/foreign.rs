@@ -8,8 +8,8 @@ use std::process::Stdio;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::eventually;
 use crate::support::{Daemon, Mosquitto, PATIENCE, Rabbit, Setup, TOKEN};
@@ -201,13 +201,15 @@ async fn the_command_line_calls_over_each_transport() {
 }
 
 /// A client script at work.
-struct Client {
+pub struct Client {
     child: Child,
+    stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Client {
-    fn start(script: &str, task: &Value) -> Client {
+    /// Starts one of tests/clients with its task.
+    pub fn start(script: &str, task: &Value) -> Client {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let installed = root.join("target/clients");
         assert!(
@@ -222,22 +224,35 @@ impl Client {
             .arg(root.join("tests/clients").join(script))
             .arg(task.to_string())
             .env("NODE_PATH", installed.join("npm/node_modules"))
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Client { child, lines }
+        let stdin = child.stdin.take().unwrap();
+        Client {
+            child,
+            stdin,
+            lines,
+        }
     }
 
-    async fn line(&mut self) -> String {
+    /// Types a line.
+    pub async fn type_in(&mut self, line: &str) {
+        let line = format!("{line}\n");
+        self.stdin.write_all(line.as_bytes()).await.unwrap();
+    }
+
+    /// The next line that it prints.
+    pub async fn line(&mut self) -> String {
         let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
         let line = line.expect("the client says nothing").unwrap();
         line.expect("the client ended; see what it wrote above")
     }
 
     /// Its last line, as JSON, and a good end.
-    async fn finish(mut self) -> Value {
+    pub async fn finish(mut self) -> Value {
         let said = self.line().await;
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         let status = ended.expect("the client does not end").unwrap();

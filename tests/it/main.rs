@@ -6,6 +6,7 @@
 
 mod support;
 
+mod action;
 mod admin;
 mod amqp;
 mod architecture;

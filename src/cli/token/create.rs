@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::auth::{digest, new_secret};
+use crate::auth::{check_token_name, digest, new_secret};
 use crate::call::parse_duration;
 use crate::cli::SOFTWARE;
 use crate::cli::daemon::DaemonArgs;
 use crate::cli::output::print;
 use crate::cli::table::{text, time};
-use crate::router::{Pattern, check_segment};
+use crate::router::Pattern;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct CreateArgs {
@@ -123,7 +123,7 @@ impl CreateArgs {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    check_segment(text)?;
+    check_token_name(text)?;
     Ok(text.to_owned())
 }
 

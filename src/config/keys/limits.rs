@@ -86,6 +86,11 @@ pub(super) const LIMITS: &[Key] = &[
         "how long outcomes of calls with a key are remembered; default 10m",
     ),
     key(
+        "accounts",
+        Integer(1, 10_000_000),
+        "accounts made by clients of action endpoints; default 10000",
+    ),
+    key(
         "auth_failures",
         Rate,
         "bad tries per source before they are slowed; default 20/m",

@@ -22,6 +22,7 @@ impl Site {
             "devices.pem",
             "broker-ca.pem",
             "field-password",
+            "action-key",
         ] {
             fs::write(site.0.path().join(file), "x").unwrap();
         }
@@ -38,6 +39,7 @@ impl Site {
         let environment: Environment = vec![
             ("CREDENTIALS_DIRECTORY".into(), credentials),
             ("OFFICE_PASSWORD".into(), "guest".into()),
+            ("GAME_KEY".into(), "key".into()),
         ];
         load(&[self.file()], &environment)
     }
@@ -136,5 +138,5 @@ fn every_example_loads() {
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         count += 1;
     }
-    assert_eq!(count, 1, "tell this test how many examples there are");
+    assert_eq!(count, 2, "tell this test how many examples there are");
 }

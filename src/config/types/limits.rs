@@ -49,6 +49,8 @@ pub struct Limits {
     pub dead_count: usize,
     /// How long the outcome of a call with an idempotency key is remembered.
     pub key_window: Duration,
+    /// Accounts that clients of `action` endpoints may make.
+    pub accounts: usize,
     /// Bad tries per source before they are slowed.
     pub auth_failures: Rate,
     /// How long calls may go on after SIGTERM.
@@ -80,6 +82,7 @@ impl Default for Limits {
             spool_age: seconds(7 * 86_400),
             dead_count: 10_000,
             key_window: seconds(600),
+            accounts: 10_000,
             auth_failures: Rate {
                 count: 20,
                 period: seconds(60),

@@ -3,10 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
-use crate::router::Template;
+use crate::auth::Secret;
+use crate::router::{Pattern, Template};
 
 /// A `[[listen]]` row.
 #[derive(Clone, Debug)]
@@ -56,6 +58,8 @@ pub enum Dialect {
     Jsonrpc,
     /// One URL per method.
     Http,
+    /// The Action API: accounts, and one action in each message.
+    Action(Arc<ActionOptions>),
 }
 
 /// Options of a `scriptr` endpoint.
@@ -69,4 +73,31 @@ pub struct ScriptrOptions {
     pub ordered: bool,
     /// Where a client's method goes in the routing table; has the one capture `{path}`.
     pub methods: Template,
+}
+
+/// Options of an `action` endpoint.
+#[derive(Clone, Debug)]
+pub struct ActionOptions {
+    /// Where an action goes in the routing table; has the one capture `{action}`. Endpoints with
+    /// the same one have the same accounts.
+    pub methods: Template,
+    /// The one grant of every account: to call what `methods` may come to.
+    pub grant: Pattern,
+    /// What who makes an account must know; without it nobody can.
+    pub api_key: Option<Secret>,
+    /// How long a token lasts without being used.
+    pub token_idle: Duration,
+    /// How long a token lasts at most.
+    pub token_lifetime: Duration,
+    /// Answers an error where the protocol has silence: to actions that no route takes.
+    pub answer_unknown: bool,
+    /// Tells responders of the account that calls: its name and its prompt.
+    pub account: bool,
+}
+
+impl ActionOptions {
+    /// Whose accounts it has.
+    pub fn realm(&self) -> &Arc<str> {
+        self.grant.text()
+    }
 }

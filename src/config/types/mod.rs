@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use self::bus::{AmqpBus, Bus, BusCommon, Identity, MqttBus, MqttProtocol};
 pub use self::channel::{Channel, ChannelAmqp, ChannelCall, ChannelMqtt, Direction, History};
 pub use self::limits::Limits;
-pub use self::listen::{Dialect, Endpoint, Listener, ScriptrOptions, Tls};
+pub use self::listen::{ActionOptions, Dialect, Endpoint, Listener, ScriptrOptions, Tls};
 pub use self::process::{Admin, AdminSocket, Cluster, Log, LogFormat, Scripts, Store, UrlRule};
 pub use self::route::{Rate, Retry, Route, RouteTarget, Schema};
 use crate::auth::Token;

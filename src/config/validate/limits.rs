@@ -63,6 +63,7 @@ pub(super) fn limits(reading: &mut Reading<'_>) -> Limits {
         ("connections", &mut limits.connections),
         ("in_flight", &mut limits.in_flight),
         ("dead_count", &mut limits.dead_count),
+        ("accounts", &mut limits.accounts),
         (
             "in_flight_per_connection",
             &mut limits.in_flight_per_connection,

@@ -5,15 +5,27 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::{Reading, flag, names_token, rows, text};
+use super::{Reading, action, flag, names_token, rows, text};
 use crate::config::node::Node;
 use crate::config::report::Problem;
 use crate::config::{Admin, Dialect, Endpoint, Listener, Route, ScriptrOptions, Tls};
 use crate::router::{Segment, Template};
 
 /// Dialects of a later version, so that their refusal can say so.
-const LATER: [&str; 4] = ["talkee", "action", "flow", "mqtt"];
-const SCRIPTR_KEYS: [&str; 4] = ["anonymous", "legacy_envelope", "ordered", "methods"];
+const LATER: [&str; 3] = ["talkee", "flow", "mqtt"];
+/// The options of endpoints, and the dialects that have them.
+const OPTIONS: [(&str, &[&str]); 10] = [
+    ("anonymous", &["scriptr"]),
+    ("legacy_envelope", &["scriptr"]),
+    ("ordered", &["scriptr"]),
+    ("methods", &["scriptr", "action"]),
+    ("api_key", &["action"]),
+    ("api_key_file", &["action"]),
+    ("token_idle", &["action"]),
+    ("token_lifetime", &["action"]),
+    ("answer_unknown", &["action"]),
+    ("account", &["action"]),
+];
 
 pub(super) fn listeners(reading: &mut Reading<'_>, routes: &[Arc<Route>]) -> Vec<Listener> {
     let root = reading.root;
@@ -211,6 +223,7 @@ fn endpoint(reading: &mut Reading<'_>, node: &Node, routes: &[Arc<Route>]) -> Op
         "scriptr" => Dialect::Scriptr(Arc::new(scriptr(reading, node)?)),
         "jsonrpc" => Dialect::Jsonrpc,
         "http" => Dialect::Http,
+        "action" => Dialect::Action(Arc::new(action::options(reading, node)?)),
         later if LATER.contains(&later) => {
             reading.problem(
                 place,
@@ -221,14 +234,20 @@ fn endpoint(reading: &mut Reading<'_>, node: &Node, routes: &[Arc<Route>]) -> Op
         other => {
             reading.problem(
                 place,
-                format!("{other:?} is not a dialect; they are scriptr, jsonrpc and http"),
+                format!("{other:?} is not a dialect; they are scriptr, jsonrpc, http and action"),
             );
             return None;
         }
     };
-    if !matches!(dialect, Dialect::Scriptr(_)) {
-        for key in SCRIPTR_KEYS.iter().filter_map(|key| node.get(key)) {
-            reading.problem(key, "this option belongs to the dialect scriptr");
+    for (key, dialects) in OPTIONS {
+        if let Some(option) = node.get(key)
+            && !dialects.iter().any(|dialect| place.text() == Some(dialect))
+        {
+            let owners = dialects.join(" or ");
+            reading.problem(
+                option,
+                format!("this option belongs to the dialect {owners}"),
+            );
         }
     }
     if matches!(dialect, Dialect::Http) {

@@ -1,6 +1,7 @@
 //! From what was read to what is run with. Nothing here has side effects; every problem is
 //! collected, so that all of them can be mended at once.
 
+mod action;
 mod admin;
 mod bus;
 mod channel;

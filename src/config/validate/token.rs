@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Reading, flag, text};
-use crate::auth::{Digest, Grants, Token};
+use crate::auth::{Digest, Grants, Token, check_token_name};
 use crate::config::node::Node;
 use crate::config::report::Problem;
-use crate::router::{Pattern, check_segment};
+use crate::router::Pattern;
 
 pub(super) fn tokens(reading: &mut Reading<'_>) -> Vec<Token> {
     let root = reading.root;
@@ -37,7 +37,7 @@ fn token(reading: &mut Reading<'_>, row: &Node) -> Option<Token> {
     let place = row.get("name").unwrap_or(row);
     reading.keep(
         place,
-        check_segment(&name).map_err(|why| format!("token name: {why}")),
+        check_token_name(&name).map_err(|why| format!("token name: {why}")),
     )?;
     let digest = Digest::from_hex(text(row, "sha256")?);
     if digest.is_none() {

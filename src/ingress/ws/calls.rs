@@ -26,7 +26,7 @@ pub(super) struct Calls {
     context: Context,
     under_way: FuturesUnordered<UnderWay>,
     /// Parts of batches that found no place; at most `limits.batch`.
-    waiting: VecDeque<(Ticket, Request, Deadline)>,
+    waiting: VecDeque<(Ticket, Caller, Request, Deadline)>,
     /// Made with the first call that can take news.
     news: Option<(mpsc::Sender<News>, mpsc::Receiver<News>)>,
 }
@@ -56,7 +56,7 @@ impl Calls {
         }
     }
 
-    /// Who makes them.
+    /// Who makes them, unless somebody else is named.
     pub(super) fn caller(&self) -> &Caller {
         &self.caller
     }
@@ -68,16 +68,21 @@ impl Calls {
     /// Starts a call, or lets it wait if it may.
     ///
     /// Returns `overloaded` if there is no place for it.
-    pub(super) fn submit(&mut self, ticket: Ticket, request: Request) -> Result<(), Fault> {
+    pub(super) fn submit(
+        &mut self,
+        ticket: Ticket,
+        caller: Caller,
+        request: Request,
+    ) -> Result<(), Fault> {
         let limits = &self.context.config.limits;
         let places = limits.in_flight_per_connection;
         let deadline = self.context.dispatcher.deadline(request.timeout);
         if self.under_way.len() < places {
-            self.start(ticket, request, deadline);
+            self.start(ticket, caller, request, deadline);
             return Ok(());
         }
         if request.patient && self.waiting.len() < limits.batch {
-            self.waiting.push_back((ticket, request, deadline));
+            self.waiting.push_back((ticket, caller, request, deadline));
             return Ok(());
         }
         self.context
@@ -90,13 +95,13 @@ impl Calls {
         .with_retry_after(Duration::from_secs(1)))
     }
 
-    fn start(&mut self, ticket: Ticket, request: Request, deadline: Deadline) {
+    fn start(&mut self, ticket: Ticket, caller: Caller, request: Request, deadline: Deadline) {
         let dispatcher = self.context.dispatcher.clone();
         let call = Call {
             id: CallId::new(),
             method: request.method,
             params: request.params,
-            caller: self.caller.clone(),
+            caller,
             via: Via::Ws,
             deadline,
             hops: 0,
@@ -145,9 +150,9 @@ impl Calls {
     /// Gives free places to those who wait for one.
     fn fill(&mut self) {
         while self.under_way.len() < self.context.config.limits.in_flight_per_connection
-            && let Some((ticket, request, deadline)) = self.waiting.pop_front()
+            && let Some((ticket, caller, request, deadline)) = self.waiting.pop_front()
         {
-            self.start(ticket, request, deadline);
+            self.start(ticket, caller, request, deadline);
         }
     }
 

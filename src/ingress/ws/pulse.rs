@@ -7,7 +7,8 @@ use tokio::time::Instant;
 /// When the next ping is due, or until when its pong must have come.
 pub(super) struct Pulse {
     every: Duration,
-    patience: Duration,
+    /// None for a client that need not answer.
+    patience: Option<Duration>,
     state: State,
 }
 
@@ -26,7 +27,7 @@ pub(super) enum Due {
 }
 
 impl Pulse {
-    pub(super) fn new(every: Duration, patience: Duration) -> Pulse {
+    pub(super) fn new(every: Duration, patience: Option<Duration>) -> Pulse {
         Pulse {
             every,
             patience,
@@ -41,8 +42,13 @@ impl Pulse {
         let now = Instant::now();
         match self.state {
             State::Quiet { ping_at } if now >= ping_at => {
-                self.state = State::Asked {
-                    pong_by: now + self.patience,
+                self.state = match self.patience {
+                    Some(patience) => State::Asked {
+                        pong_by: now + patience,
+                    },
+                    None => State::Quiet {
+                        ping_at: now + self.every,
+                    },
                 };
                 Due::Ping
             }
@@ -74,7 +80,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_ping_waits_for_its_pong() {
         let seconds = Duration::from_secs;
-        let mut pulse = Pulse::new(seconds(25), seconds(10));
+        let mut pulse = Pulse::new(seconds(25), Some(seconds(10)));
         assert_eq!(pulse.check(), Due::Nothing);
         tokio::time::advance(seconds(25)).await;
         assert_eq!(pulse.check(), Due::Ping);
@@ -86,5 +92,16 @@ mod tests {
         assert_eq!(pulse.check(), Due::Ping);
         tokio::time::advance(seconds(10)).await;
         assert_eq!(pulse.check(), Due::Dead);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_need_not_answer_is_pinged_all_the_same() {
+        let seconds = Duration::from_secs;
+        let mut pulse = Pulse::new(seconds(25), None);
+        for _ in 0..3 {
+            tokio::time::advance(seconds(25)).await;
+            assert_eq!(pulse.check(), Due::Ping);
+            assert_eq!(pulse.check(), Due::Nothing);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
@@ -12,13 +13,15 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Socket;
+use super::accounts::Accounts;
 use super::calls::Calls;
 use super::channels::{Channels, News};
 use super::outbox::Outbox;
 use super::pulse::{Due, Pulse};
 use crate::auth::Caller;
 use crate::context::Context;
-use crate::dialect::{CloseCode, Effect, Effects, Session};
+use crate::dialect::{CloseCode, Effect, Effects, Request, Session, Ticket};
+use crate::ingress::action::Desk;
 use crate::target::{Mail, Seat};
 
 /// Messages, outcomes and asks that are taken up before others get their turn.
@@ -44,6 +47,7 @@ pub(super) struct Talk {
     effects: Effects,
     calls: Calls,
     channels: Channels,
+    accounts: Accounts,
     outbox: Outbox,
     /// Taken with the client's first offer.
     seat: Option<Box<Seat>>,
@@ -59,13 +63,16 @@ impl Talk {
         socket: Socket,
         caller: Caller,
         session: Box<dyn Session>,
+        desk: Option<Arc<Desk>>,
         context: Context,
     ) -> Talk {
         let limits = &context.config.limits;
-        let pulse = Pulse::new(limits.ping, limits.pong);
+        let patience = session.must_pong().then_some(limits.pong);
+        let pulse = Pulse::new(limits.ping, patience);
         Talk {
             socket,
             session,
+            accounts: Accounts::at(desk),
             effects: Effects::new(),
             calls: Calls::new(caller.clone(), context.clone()),
             channels: Channels::new(caller, context.clone()),
@@ -111,6 +118,7 @@ impl Talk {
             // What is under way already keeps a client with too much of it waiting.
             while turn > 0
                 && !self.channels.is_full()
+                && !self.accounts.is_full()
                 && let Poll::Ready(incoming) = self.poll_incoming(cx)
             {
                 match incoming {
@@ -203,6 +211,8 @@ impl Talk {
                     }
                 }
             }
+        } else if let Poll::Ready((ticket, answered)) = self.accounts.poll(cx) {
+            self.session.answered(ticket, answered, &mut self.effects);
         } else if let Poll::Ready(news) = self.channels.poll(cx, self.outbox.takes_events()) {
             match news {
                 News::Told(ticket, told) => self.session.told(ticket, told, &mut self.effects),
@@ -232,10 +242,11 @@ impl Talk {
         match effect {
             Effect::Send(text) => self.outbox.push(text),
             Effect::Call(ticket, request) => {
-                if let Err(fault) = self.calls.submit(ticket, request) {
-                    self.session.outcome(ticket, Err(fault), &mut self.effects);
-                }
+                let caller = self.calls.caller().clone();
+                self.call(ticket, caller, request);
             }
+            Effect::CallAs(ticket, caller, request) => self.call(ticket, caller, request),
+            Effect::Account(ticket, question) => self.accounts.ask(ticket, question),
             Effect::Cancel(ticket) => self.calls.cancel(ticket),
             Effect::Publish(ticket, channel, payload) => {
                 if let Err(fault) = self.channels.publish(ticket, channel, payload) {
@@ -273,6 +284,12 @@ impl Talk {
                     seat.progress(number, data);
                 }
             }
+        }
+    }
+
+    fn call(&mut self, ticket: Ticket, caller: Caller, request: Request) {
+        if let Err(fault) = self.calls.submit(ticket, caller, request) {
+            self.session.outcome(ticket, Err(fault), &mut self.effects);
         }
     }
 
@@ -317,7 +334,7 @@ impl Talk {
         }
         // A worker stays for as long as anybody may need it.
         let needed = self.seat.is_some() && self.context.dispatcher.in_flight() > 0;
-        let idle = self.calls.is_empty() && self.channels.is_idle();
+        let idle = self.calls.is_empty() && self.channels.is_idle() && self.accounts.is_idle();
         let done = self.draining && idle && !needed;
         done.then_some((CloseCode::Drain, "shutting down"))
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -86,6 +87,22 @@ impl Setup {
         }
     }
 
+    /// One of config/examples as it is, except for its addresses.
+    pub fn example(name: &str) -> Setup {
+        let mut setup = Setup::new();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
+        let copied = Command::new("cp")
+            .arg("-r")
+            .arg(root.join(name).join("."))
+            .arg(setup.directory.path())
+            .status();
+        assert!(copied.unwrap().success());
+        let config = setup.directory.path().join("callway.toml");
+        let config: toml::Table = std::fs::read_to_string(config).unwrap().parse().unwrap();
+        setup.config = with_addresses(config, setup.address, setup.admin).to_string();
+        setup
+    }
+
     /// Where its listener will be.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -131,6 +148,12 @@ impl Setup {
             child,
         }
     }
+}
+
+fn with_addresses(mut config: toml::Table, listen: SocketAddr, admin: SocketAddr) -> toml::Table {
+    config["listen"][0]["address"] = listen.to_string().into();
+    config["admin"]["address"] = admin.to_string().into();
+    config
 }
 
 /// Runs what lies in the directory. Dies with the thread that starts it, which is the test's.

@@ -4,11 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Api, Ask, nothing, ok};
-use crate::auth::{GrantTexts, Made, Token, digest, new_secret};
+use crate::auth::{GrantTexts, Made, Token, check_token_name, digest, new_secret};
 use crate::call::{Fault, Kind, parse_duration, rfc3339, unix_ms};
 use crate::dialect::http::Answer;
 use crate::ingress::admin::page::json_answer;
-use crate::router::check_segment;
 
 /// A token as somebody wants it.
 #[derive(Deserialize)]
@@ -85,7 +84,7 @@ impl Api {
         let created = unix_ms();
         let expires = wanted.expires.as_deref();
         let expires = expires.map(|after| end_of(created, after)).transpose()?;
-        check_segment(&wanted.name).map_err(|why| refused(why, "/name"))?;
+        check_token_name(&wanted.name).map_err(|why| refused(why, "/name"))?;
         let grants = GrantTexts {
             call: wanted.call,
             serve: wanted.serve,
