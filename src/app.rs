@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::ingress::{Admin, Listeners};
 use crate::oneway;
 use crate::router::Table;
+use crate::script::Services;
 use crate::spool::SpoolError;
 use crate::store::StoreError;
 use crate::systemd::Supervisor;
@@ -35,6 +36,7 @@ pub struct App {
     admin: Admin,
     links: Links,
     bridge: Arc<Bridge>,
+    services: Services,
 }
 
 /// Why a daemon could not be built.
@@ -88,6 +90,7 @@ impl App {
         let links = &targets.links;
         let bridge = Bridge::new(&context, &links.mqtt, &links.amqp);
         context.hub.set_outward(bridge.clone());
+        let services = Services::prepare(&context)?;
         revive::set(&context, &bridge);
         tokens::load(&context).await;
         Ok(App {
@@ -96,6 +99,7 @@ impl App {
             admin,
             links: targets.links,
             bridge,
+            services,
         })
     }
 
@@ -114,6 +118,7 @@ impl App {
         self.context.once.sweep(&self.context);
         let sweep = channel::sweep(self.context.hub.clone(), self.context.stop.clone());
         self.context.background.spawn(sweep);
+        self.services.start();
         self.listeners.serve(&self.context);
         let supervisor = Supervisor::new(&self.context);
         tokio::select! {

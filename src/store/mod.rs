@@ -7,6 +7,7 @@ mod history;
 mod keys;
 mod memo;
 mod schema;
+mod service;
 mod tokens;
 mod worker;
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use rusqlite::Connection;
 
 /// What each version added. A version that was released is never changed; the next one is added.
-const VERSIONS: &[&str] = &["
+const VERSIONS: &[&str] = &[
+    "
     -- Small things by name: epochs, what was subscribed.
     CREATE TABLE memo (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
@@ -41,10 +42,29 @@ const VERSIONS: &[&str] = &["
         body BLOB NOT NULL, call_id TEXT
     );
     CREATE INDEX dead_call ON dead (call_id) WHERE call_id IS NOT NULL;
-"];
+",
+    "
+    -- What services keep, by scope: a service, or a token for what its services share.
+    CREATE TABLE service (
+        scope TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (scope, name)
+    ) WITHOUT ROWID;
+    CREATE TABLE service_size (
+        scope TEXT PRIMARY KEY, count INTEGER NOT NULL, bytes INTEGER NOT NULL
+    ) WITHOUT ROWID;
+",
+];
 
 /// Tables in the order in which they are taken over: the dearest first.
-const TABLES: [&str; 6] = ["token", "dead", "idempotency", "channel", "event", "memo"];
+const TABLES: [&str; 8] = [
+    "token",
+    "service",
+    "service_size",
+    "dead",
+    "idempotency",
+    "channel",
+    "event",
+    "memo",
+];
 
 /// Brings the database to the newest version.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -29,6 +29,7 @@ mod scriptr;
 mod scripts;
 mod secrets;
 mod shutdown;
+mod stream_avatars;
 mod tokens;
 mod workers;
 mod ws;
