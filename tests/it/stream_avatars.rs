@@ -1,5 +1,18 @@
 //! Services: long-running scripts as they are written for Stream Avatars.
 
+#[path = "stream_avatars/chat.rs"]
+mod chat;
+#[path = "stream_avatars/coroutines.rs"]
+mod coroutines;
+#[path = "stream_avatars/crossing.rs"]
+mod crossing;
+#[path = "stream_avatars/example.rs"]
+mod example;
+#[path = "stream_avatars/life.rs"]
+mod life;
+#[path = "stream_avatars/sockets.rs"]
+mod sockets;
+
 use crate::support::{Daemon, Echo, Setup};
 
 /// The sample with which the documentation of the API explains WebSockets, letter by letter.

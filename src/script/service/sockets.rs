@@ -119,6 +119,9 @@ impl Sockets {
         let Some(handle) = self.open.get(title) else {
             return false;
         };
+        if handle.gone.is_cancelled() {
+            return true; // it is told that too much waited
+        }
         let waiting = handle.waiting.fetch_add(text.len(), Ordering::Relaxed) + text.len();
         let limit = self.ground.context.config.limits.send_queue.max(text.len());
         if waiting <= limit && handle.texts.try_send(text).is_ok() {

@@ -2,7 +2,7 @@
 -- does nothing.
 local native, traceback, rt = ...
 local error, type, tostring, setmetatable, pairs = error, type, tostring, setmetatable, pairs
-local want, again, await, unwrap = rt.want, rt.again, rt.await, rt.unwrap
+local want, again, await, unwrap, calm = rt.want, rt.again, rt.await, rt.unwrap, rt.calm
 
 local MOST_PEOPLE = 10000
 
@@ -40,7 +40,7 @@ end
 
 -- Chat. What is said goes to the channel and comes back from there, to every service that has it.
 local function say(event)
-	if not again() then native.say(rt.hops(), event) end
+	if not again() then calm("chat", native.say, rt.hops(), event) end
 end
 
 function writeChat(message)
@@ -260,7 +260,7 @@ local function titled(title, what)
 end
 
 -- Names and values in turn; a name without a value is left out.
-local function pairs_of(list, what)
+local function pairs_of(list)
 	local found = json.array({})
 	for i = 2, #list, 2 do
 		found[#found + 1] = json.array({ tostring(list[i - 1]), tostring(list[i]) })
@@ -274,7 +274,7 @@ local app = {
 		title = titled(title, "app.createWebsocket")
 		want(url, "string", "app.createWebsocket", 2)
 		if protocols ~= nil then want(protocols, "table", "app.createWebsocket", 3) end
-		native.open(title, url, pairs_of(protocols or {}))
+		calm("app.createWebsocket", native.open, title, url, pairs_of(protocols or {}))
 	end,
 	sendWebsocketMessage = function(title, message)
 		if again() then return end
@@ -283,10 +283,10 @@ local app = {
 		if #message > rt.message then
 			error(`app.sendWebsocketMessage: the message has {#message} bytes, limits.message allows {rt.message}`, 2)
 		end
-		native.send(title, message)
+		calm("app.sendWebsocketMessage", native.send, title, message)
 	end,
 	removeWebSocket = function(title)
-		if not again() then native.remove(titled(title, "app.removeWebSocket")) end
+		if not again() then calm("app.removeWebSocket", native.remove, titled(title, "app.removeWebSocket")) end
 	end,
 	addEvent = addEvent,
 	removeEvent = removeEvent,

@@ -1,7 +1,7 @@
 -- Coroutines: the main one, and those of events, `async` and calls. Each but the main one has
 -- globals of its own, which begin with what the top level of the script assigns.
 local native, traceback, rt = ...
-local error, type, rawget, setmetatable, xpcall, select = error, type, rawget, setmetatable, xpcall, select
+local error, type, rawget, setmetatable, pcall, xpcall, select = error, type, rawget, setmetatable, pcall, xpcall, select
 local raw_resume, raw_yield, status = coroutine.resume, coroutine.yield, coroutine.status
 local create, close, freeze, pack, unpack = coroutine.create, coroutine.close, table.freeze, table.pack, table.unpack
 
@@ -39,8 +39,16 @@ local function finish(co, ok, value)
 	end
 end
 
-local function ask(co, kind, ...)
-	native.ask(asked + 1, co.call, co.hops, kind, ...)
+-- Calls a function of the host in the name of one of the script: why it failed is said as text.
+local function calm(what, f, ...)
+	local ok, value = pcall(f, ...)
+	if ok then return value end
+	error(`{what}: {native.reason(value)}`, 0)
+end
+rt.calm = calm
+
+local function ask(co, what, kind, ...)
+	calm(what, native.ask, asked + 1, co.call, co.hops, kind, ...)
 	asked += 1
 	asks[asked], co.ask = co, asked
 end
@@ -58,7 +66,7 @@ function step(co, ...)
 		close(co.thread)
 		finish(co, true)
 	elseif tag ~= WAITS then
-		ask(co, "Wait", FRAME) -- the script's own coroutine.yield
+		ask(co, "coroutine.yield", "Wait", FRAME) -- the script's own coroutine.yield
 	end
 end
 
@@ -111,7 +119,7 @@ end
 -- Asks callway and waits: whether it was done, and its value or fault.
 function rt.await(what, kind, ...)
 	inside(what)
-	ask(current, kind, ...)
+	ask(current, what, kind, ...)
 	return raw_yield(WAITS)
 end
 

@@ -2,7 +2,7 @@
 local native, traceback, rt = ...
 local error, type, tostring, setmetatable, rawget, ipairs = error, type, tostring, setmetatable, rawget, ipairs
 local find, sub, random, concat = string.find, string.sub, math.random, table.concat
-local is_array, again, await = rt.array, rt.again, rt.await
+local is_array, again, await, calm = rt.array, rt.again, rt.await, rt.calm
 
 -- Refuses an argument of another type, in the name of the function.
 local function want(value, kind, what, position)
@@ -66,9 +66,7 @@ waitForCoroutine = waitForAsync
 -- The globals of the main coroutine, from whichever one.
 local function copy(value, what)
 	if type(value) == "table" then
-		local ok, copied = pcall(native.copy, value)
-		if ok then return copied end
-		error(`{what}: {copied}`, 0)
+		return calm(what, native.copy, value)
 	elseif value == nil or type(value) == "string" or type(value) == "number" or type(value) == "boolean" then
 		return value
 	end
@@ -112,7 +110,7 @@ local saved = rt.saved
 
 function save()
 	local globals = rt.main_globals()
-	local text = native.serialize(globals and rawget(globals, "data"))
+	local text = calm("save", native.serialize, globals and rawget(globals, "data"))
 	unwrap(await("save", "Save", text))
 	saved = text
 end
@@ -133,8 +131,8 @@ function setProperty(properties, key, default)
 end
 
 json = {
-	parse = function(text) return native.parse(want(text, "string", "json.parse", 1)) end,
-	serialize = native.serialize,
+	parse = function(text) return calm("json.parse", native.parse, want(text, "string", "json.parse", 1)) end,
+	serialize = function(value) return calm("json.serialize", native.serialize, value) end,
 	null = native.null,
 	array = function(t) return setmetatable(t or {}, is_array) end,
 }
@@ -250,6 +248,6 @@ helper = {
 	end,
 	matchRegex = function(pattern, text)
 		want(pattern, "string", "helper.matchRegex", 1)
-		return native.regex(pattern, want(text, "string", "helper.matchRegex", 2))
+		return calm("helper.matchRegex", native.regex, pattern, want(text, "string", "helper.matchRegex", 2))
 	end,
 }

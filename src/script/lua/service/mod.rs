@@ -5,12 +5,12 @@
 
 mod native;
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value};
 
+use self::native::Last;
 pub use self::native::Mouth;
 use super::{compile, hide, json, problem, said, stop_at_budget};
 use crate::script::host::Budget;
@@ -31,8 +31,7 @@ pub struct Machine {
     budget: Rc<Budget>,
     limit: Duration,
     memory: usize,
-    /// Set where something happened that no service outlives.
-    fatal: Rc<RefCell<Option<String>>>,
+    last: Rc<Last>,
 }
 
 impl Machine {
@@ -68,8 +67,8 @@ impl Machine {
         runtime.raw_set("name", start.name.as_str())?;
         runtime.raw_set("message", start.message)?;
         runtime.raw_set("saved", start.saved.as_deref())?;
-        let fatal = Rc::new(RefCell::new(None));
-        let native = native::table(&lua, chunk, &array, mouth, &fatal)?;
+        let last = Rc::new(Last::new(budget));
+        let native = native::table(&lua, chunk, &array, mouth, &last)?;
         hide(&base)?;
         for prelude in PRELUDES {
             lua.load(prelude)
@@ -89,7 +88,7 @@ impl Machine {
             budget: budget.clone(),
             limit,
             memory,
-            fatal,
+            last,
         })
     }
 
@@ -173,8 +172,8 @@ impl Machine {
             )));
         }
         entered.map_err(|error| self.failed(&error))?;
-        if let Some(message) = self.fatal.borrow_mut().take() {
-            return Err(self.failed(&mlua::Error::runtime(message)));
+        if self.last.memory.get() {
+            return Err(self.out_of_memory());
         }
         // The interpreter gives up at the limit without looking for garbage first.
         if self.lua.used_memory() > self.memory / 2 {
@@ -186,11 +185,15 @@ impl Machine {
     fn failed(&self, error: &mlua::Error) -> End {
         let message = error.to_string();
         if message.contains("not enough memory") {
-            return End::Limit(format!(
-                "memory: the service needs more than {} bytes; see limits.script_memory",
-                self.memory
-            ));
+            return self.out_of_memory();
         }
         End::Threw(problem(&message, ""))
+    }
+
+    fn out_of_memory(&self) -> End {
+        End::Limit(format!(
+            "memory: the service needs more than {} bytes; see limits.script_memory",
+            self.memory
+        ))
     }
 }

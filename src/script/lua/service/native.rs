@@ -1,6 +1,6 @@
 //! What the Lua part of a service builds on.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,6 +11,7 @@ use fancy_regex::{Regex, RegexBuilder};
 use mlua::{FromLuaMulti as _, Function, Lua, LuaString, MultiValue, Table, Value};
 
 use super::{json, problem, said};
+use crate::script::host::Budget;
 use crate::script::lua::show;
 use crate::script::service::wire::{Ask, Change, End, FromService, Json, json as text};
 use crate::script::wire::Problem;
@@ -28,18 +29,47 @@ const MAX_STEPS: usize = 100_000;
 const MAX_NAMES: usize = 200;
 const MAX_NAME: usize = 64;
 
+/// What no service outlives, noted where it happens.
+pub(super) struct Last {
+    budget: Rc<Budget>,
+    /// Memory ran out.
+    pub(super) memory: Cell<bool>,
+}
+
+impl Last {
+    pub(super) fn new(budget: &Rc<Budget>) -> Last {
+        Last {
+            budget: budget.clone(),
+            memory: Cell::new(false),
+        }
+    }
+
+    /// Where and why a coroutine failed.
+    fn look(&self, raised: &Value) -> Problem {
+        let (message, stack) = said(raised);
+        if message.contains("not enough memory") {
+            self.memory.set(true);
+        }
+        problem(&message, &stack)
+    }
+
+    fn has_come(&self) -> bool {
+        self.memory.get() || self.budget.stop().is_some()
+    }
+}
+
 /// The functions, under their names.
 pub(super) fn table(
     lua: &Lua,
     chunk: Function,
     array: &Table,
     mouth: &Mouth,
-    fatal: &Rc<RefCell<Option<String>>>,
+    last: &Rc<Last>,
 ) -> mlua::Result<Table> {
     let native = lua.create_table()?;
     values(lua, &native, chunk, array)?;
     tells(lua, &native, mouth)?;
-    ends(lua, &native, mouth, fatal)?;
+    ends(lua, &native, mouth, last)?;
     Ok(native)
 }
 
@@ -51,17 +81,19 @@ fn values(lua: &Lua, native: &Table, chunk: Function, array: &Table) -> mlua::Re
         Ok(chunk)
     };
     native.raw_set("chunk", lua.create_function(bind)?)?;
-    let shown = |_: &Lua, value: Value| Ok(show(&value));
-    native.raw_set("show", lua.create_function(shown)?)?;
-    let own = array.clone();
-    let parse = move |lua: &Lua, text: LuaString| {
-        let read = json::read(lua, &text.as_bytes(), &own);
-        read.map_err(|error| mlua::Error::runtime(format!("json.parse: {error}")))
+    let shown = |_: &Lua, value: Value| match &value {
+        Value::Table(table) if has_words(table) => value.to_string(),
+        value => Ok(show(value)),
     };
+    native.raw_set("show", lua.create_function(shown)?)?;
+    let reason = |_: &Lua, raised: Value| Ok(reason(&raised));
+    native.raw_set("reason", lua.create_function(reason)?)?;
+    let own = array.clone();
+    let parse = move |lua: &Lua, text: LuaString| json::read(lua, &text.as_bytes(), &own);
     native.raw_set("parse", lua.create_function(parse)?)?;
     let serialize = |lua: &Lua, value: Value| match json::write(&value) {
         Ok(text) => lua.create_string(text),
-        Err(why) => Err(mlua::Error::runtime(format!("json.serialize: {why}"))),
+        Err(why) => Err(mlua::Error::runtime(why)),
     };
     native.raw_set("serialize", lua.create_function(serialize)?)?;
     let own = array.clone();
@@ -83,7 +115,7 @@ fn values(lua: &Lua, native: &Table, chunk: Function, array: &Table) -> mlua::Re
     native.raw_set("now", lua.create_function(now)?)?;
     let known: RefCell<HashMap<String, Regex>> = RefCell::default();
     let regex = move |_: &Lua, (pattern, text): (String, String)| {
-        let failed = |error| mlua::Error::runtime(format!("helper.matchRegex: {error}"));
+        let failed = |error: fancy_regex::Error| mlua::Error::runtime(error);
         let mut known = known.borrow_mut();
         if !known.contains_key(&pattern) {
             if known.len() >= MAX_EXPRESSIONS {
@@ -183,43 +215,43 @@ fn tells(lua: &Lua, native: &Table, mouth: &Mouth) -> mlua::Result<()> {
     native.raw_set("drop", lua.create_function(drop)?)
 }
 
-/// Those that say what became of a coroutine.
-fn ends(
-    lua: &Lua,
-    native: &Table,
-    mouth: &Mouth,
-    fatal: &Rc<RefCell<Option<String>>>,
-) -> mlua::Result<()> {
+/// Those that say what became of a coroutine. What is the end of the machine is told once it is
+/// left, and nothing else then.
+fn ends(lua: &Lua, native: &Table, mouth: &Mouth, last: &Rc<Last>) -> mlua::Result<()> {
     let say = mouth.clone();
     let full = move |_: &Lua, ()| {
         say(FromService::Full);
         Ok(())
     };
     native.raw_set("full", lua.create_function(full)?)?;
-    let (say, last) = (mouth.clone(), fatal.clone());
+    let (say, end) = (mouth.clone(), last.clone());
     let failed = move |_: &Lua, value: Value| {
-        say(FromService::Failed(threw(&value, &last)));
+        let problem = end.look(&value);
+        if !end.has_come() {
+            say(FromService::Failed(problem));
+        }
         Ok(())
     };
     native.raw_set("failed", lua.create_function(failed)?)?;
-    let (say, last) = (mouth.clone(), fatal.clone());
+    let (say, end) = (mouth.clone(), last.clone());
     let replied = move |_: &Lua, (call, ok, value): (u64, bool, Value)| {
         let outcome = match ok {
             true => json::write(&value)
                 .map(|bytes| text(String::from_utf8_lossy(&bytes).into_owned()))
                 .map_err(|why| problem(&format!("the result: {why}"), "")),
-            false => Err(threw(&value, &last)),
+            false => Err(end.look(&value)),
         };
-        say(FromService::Replied(call, outcome));
+        if !end.has_come() {
+            say(FromService::Replied(call, outcome));
+        }
         Ok(())
     };
     native.raw_set("replied", lua.create_function(replied)?)?;
-    let (say, last) = (mouth.clone(), fatal.clone());
+    let (say, end) = (mouth.clone(), last.clone());
     let ended = move |_: &Lua, (ok, value): (bool, Value)| {
-        let end = (!ok).then(|| End::Threw(threw(&value, &last)));
-        // What ran out of memory is told as that, once its coroutine is left.
-        if last.borrow().is_none() {
-            say(FromService::Ended(end));
+        let threw = (!ok).then(|| End::Threw(end.look(&value)));
+        if !end.has_come() {
+            say(FromService::Ended(threw));
         }
         Ok(())
     };
@@ -267,13 +299,25 @@ fn question(lua: &Lua, kind: &str, rest: MultiValue) -> mlua::Result<Ask> {
     })
 }
 
-/// Where and why a coroutine failed; notes what no service outlives.
-fn threw(raised: &Value, fatal: &RefCell<Option<String>>) -> Problem {
-    let (message, stack) = said(raised);
-    if message.contains("not enough memory") {
-        *fatal.borrow_mut() = Some(message.clone());
+/// Whether a table says by itself what it is.
+fn has_words(table: &Table) -> bool {
+    let metatable = table.metatable();
+    metatable.is_some_and(|metatable| metatable.contains_key("__tostring").unwrap_or(false))
+}
+
+/// What a function in here raised, without the words and the trace that are put around it.
+fn reason(raised: &Value) -> String {
+    let Value::Error(error) = raised else {
+        return show(raised);
+    };
+    let mut error: &mlua::Error = error;
+    while let mlua::Error::CallbackError { cause, .. } = error {
+        error = cause;
     }
-    problem(&message, &stack)
+    match error {
+        mlua::Error::RuntimeError(message) => message.clone(),
+        other => other.to_string(),
+    }
 }
 
 fn to_json(value: &Value) -> mlua::Result<Json> {

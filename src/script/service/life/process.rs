@@ -17,8 +17,8 @@ const PING: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
 /// How long it may take to end after its socket was closed.
 const FAREWELL: Duration = Duration::from_millis(200);
-/// A script that others keep from running gets so many times as long.
-const STARVED: u32 = 4;
+/// The longest that others may keep it from running, in times of what it may take.
+const STARVED: u32 = 8;
 
 /// A running host.
 pub(super) struct Process {
@@ -110,15 +110,19 @@ impl Watch {
         self.owes = None;
     }
 
-    /// Whether it has had its time.
+    /// Whether it has had its time: of the CPU where the kernel shows it, since others may keep it
+    /// from running.
     pub(super) fn is_over(&self) -> bool {
         let Some((since, before)) = self.owes else {
             return false;
         };
-        let used = cpu_time(self.pid).zip(before);
-        let starved = used.is_some_and(|(now, before)| now.saturating_sub(before) < self.limit / 8);
-        let patience = self.limit.mul_f64(1.4) * if starved { STARVED } else { 1 };
-        since.elapsed() > patience
+        let patience = self.limit.mul_f64(1.4);
+        match cpu_time(self.pid).zip(before) {
+            Some((now, before)) if since.elapsed() < patience * STARVED => {
+                now.saturating_sub(before) > patience
+            }
+            _ => since.elapsed() > patience,
+        }
     }
 
     /// Whether it should be asked now. Sets when to look again.
