@@ -136,7 +136,8 @@ mod tests {
         assert!(one.unwrap().0 && two.unwrap().0);
         assert_eq!(add(-8.0).await.unwrap(), (false, 7.5));
         drop(first);
-        let again = store(&directory).change_balance("a".into(), "7".into(), |_| None);
+        let store = store(&directory);
+        let again = store.change_balance("a".into(), "7".into(), |_| None);
         assert_eq!(again.await.unwrap(), (false, 7.5));
     }
 }

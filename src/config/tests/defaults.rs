@@ -25,6 +25,8 @@ impl Site {
         ] {
             fs::write(site.0.path().join(file), "x").unwrap();
         }
+        let script = site.0.path().join("scripts/overlay.lua");
+        fs::write(script, "return function() end").unwrap();
         site
     }
 
@@ -121,7 +123,7 @@ fn what_is_commented_out_works_too_and_states_the_defaults() {
         .load(&uncommented())
         .unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((config.buses.len(), config.routes.len()), (2, 5));
-    assert_eq!(config.channels.len(), 1);
+    assert_eq!((config.channels.len(), config.services.len()), (1, 1));
     let (shown, default) = (config.limits, Limits::default());
     assert_eq!(format!("{shown:?}"), format!("{default:?}"));
 }
@@ -136,5 +138,5 @@ fn every_example_loads() {
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         count += 1;
     }
-    assert_eq!(count, 1, "tell this test how many examples there are");
+    assert_eq!(count, 2, "tell this test how many examples there are");
 }

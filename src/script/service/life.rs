@@ -134,7 +134,7 @@ impl Life {
                         return died();
                     }
                 }
-                Some(answered) = self.asks.next(), if !self.asks.is_empty() => {
+                Some(answered) = self.asks.next(), if room && !self.asks.is_empty() => {
                     if let Ok((ask, outcome)) = answered {
                         self.answer(ask, outcome);
                     }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::{said, service};
-use crate::support::{Daemon, Setup};
+use crate::support::{Daemon, Echo, Setup};
 
 fn row(name: &str) -> String {
     format!("[[service]]\nname = {name:?}\nscript = \"{name}.lua\"\ntoken = \"tester\"\n")
@@ -82,9 +82,13 @@ async fn a_service_that_fails_starts_again_and_one_that_returns_is_over() {
 
 #[tokio::test]
 async fn a_killed_process_is_replaced_and_the_drain_is_clean() {
-    let mut daemon = service("return function() log('up') keepAlive() end", "")
-        .start()
-        .await;
+    let echo = Echo::start().await;
+    let script = format!(
+        "return function() getApp().createWebsocket('a', '{}') log('up') keepAlive() end",
+        echo.url()
+    );
+    let rules = format!("allow_urls = [{:?}]", echo.url());
+    let mut daemon = service(&script, &rules).start().await;
     crate::eventually!(said(&daemon).len() == 1);
     let host = hosts(daemon.pid());
     assert_eq!(host.len(), 1);
@@ -95,7 +99,9 @@ async fn a_killed_process_is_replaced_and_the_drain_is_clean() {
     crate::eventually!(said(&daemon).len() == 2);
     assert_eq!(restarts(&daemon, "bot", "died").await, 1.0);
     let host = hosts(daemon.pid())[0];
+    crate::eventually!(echo.asked().len() == 2);
     assert_eq!(daemon.stop().await, 0);
+    crate::eventually!(echo.closed() == [1001]);
     crate::eventually!(!std::path::Path::new(&format!("/proc/{host}")).exists());
     assert!(
         !daemon.log().contains("not everything ended in time"),

@@ -1,4 +1,5 @@
-//! A WebSocket server that sends back what it is sent, and remembers with what it was asked.
+//! A WebSocket server that sends back what it is sent (100,000 bytes for `big`), and remembers with
+//! what it was asked and how clients left.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,11 +17,15 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
+/// The headers of each upgrade.
+type Heads = Arc<Mutex<Vec<Vec<(String, String)>>>>;
+
 /// The server; it ends on drop.
 pub struct Echo {
     address: SocketAddr,
     tls: bool,
-    asked: Arc<Mutex<Vec<Vec<(String, String)>>>>,
+    asked: Heads,
+    closed: Arc<Mutex<Vec<u16>>>,
     close: broadcast::Sender<(u16, &'static str)>,
     serving: JoinHandle<()>,
 }
@@ -49,17 +54,19 @@ impl Echo {
     async fn serve(tls: Option<TlsAcceptor>) -> Echo {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = Arc::<Mutex<Vec<_>>>::default();
+        let (asked, closed) = (Heads::default(), Arc::<Mutex<Vec<u16>>>::default());
         let (close, _) = broadcast::channel(4);
-        let (heads, closing, acceptor) = (asked.clone(), close.clone(), tls.clone());
+        let (heads, codes) = (asked.clone(), closed.clone());
+        let (closing, acceptor) = (close.clone(), tls.clone());
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (heads, closing) = (heads.clone(), closing.subscribe());
+                let (heads, codes) = (heads.clone(), codes.clone());
+                let closing = closing.subscribe();
                 match acceptor.clone() {
-                    None => drop(tokio::spawn(talk(stream, heads, closing))),
+                    None => drop(tokio::spawn(talk(stream, heads, codes, closing))),
                     Some(acceptor) => drop(tokio::spawn(async move {
                         if let Ok(stream) = acceptor.accept(stream).await {
-                            talk(stream, heads, closing).await;
+                            talk(stream, heads, codes, closing).await;
                         }
                     })),
                 }
@@ -69,6 +76,7 @@ impl Echo {
             address,
             tls: tls.is_some(),
             asked,
+            closed,
             close,
             serving,
         }
@@ -85,6 +93,11 @@ impl Echo {
     /// The headers of the upgrades so far.
     pub fn asked(&self) -> Vec<Vec<(String, String)>> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// The codes with which clients closed.
+    pub fn closed(&self) -> Vec<u16> {
+        self.closed.lock().unwrap().clone()
     }
 
     /// Closes all connections.
@@ -106,7 +119,8 @@ impl Drop for Echo {
 
 async fn talk(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    asked: Arc<Mutex<Vec<Vec<(String, String)>>>>,
+    asked: Heads,
+    closed: Arc<Mutex<Vec<u16>>>,
     mut closing: broadcast::Receiver<(u16, &'static str)>,
 ) {
     #[allow(clippy::result_large_err)] // the library's own type
@@ -127,9 +141,13 @@ async fn talk(
     loop {
         tokio::select! {
             message = socket.next() => match message {
+                Some(Ok(Message::Text(text))) if text.as_str() == "big" => {
+                    socket.send(Message::text("x".repeat(100_000))).await.ok();
+                }
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                     socket.send(message).await.ok();
                 }
+                Some(Ok(Message::Close(Some(frame)))) => closed.lock().unwrap().push(frame.code.into()),
                 Some(Ok(_)) => {}
                 _ => return,
             },
