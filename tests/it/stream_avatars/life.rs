@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::json;
+
 use super::{said, service};
 use crate::support::{Daemon, Echo, Setup};
 
@@ -108,6 +110,53 @@ async fn a_killed_process_is_replaced_and_the_drain_is_clean() {
         "{}",
         daemon.log()
     );
+}
+
+#[tokio::test]
+async fn what_comes_too_fast_is_lost_and_counted() {
+    let script = r#"
+        function sleep() wait(600) end
+        function heard(payload)
+            local before = os.clock()
+            while os.clock() - before < 0.005 do end
+            if payload == 'last' then log('last') end
+        end
+        return function()
+            callway.subscribe('fast', 'heard')
+            local ids = {}
+            for i = 1, 999 do ids[i] = async('sleep') end
+            log(select(2, pcall(async, 'sleep')))
+            for _, id in ids do stopAsync(id) end
+            log('ready')
+            keepAlive()
+        end
+    "#;
+    let options = "[[channel]]\nname = \"fast\"\n[limits]\nsend_queue = \"16KiB\"";
+    let daemon = service(script, options).start().await;
+    crate::eventually!(said(&daemon).len() == 2);
+    let line = said(&daemon)[0].clone();
+    assert!(
+        line.contains("async: there are 1000 coroutines already"),
+        "{line}"
+    );
+    let limit = |name: &str| format!(r#"callway_limit_reached_total{{limit="{name}"}}"#);
+    assert_eq!(daemon.metric(&limit("service_coroutines")).await, 1.0);
+
+    let mut socket = daemon.ws().await;
+    let event = |payload: &str| json!({ "channel": "fast", "payload": payload });
+    let long = "x".repeat(1000);
+    for _ in 0..1500 {
+        let published = socket.call("callway.publish", event(&long)).await;
+        published.unwrap();
+    }
+    crate::eventually!(daemon.metric(&limit("service_events")).await >= 1.0);
+    // What comes later is heard.
+    crate::eventually!({
+        let published = socket.call("callway.publish", event("last")).await;
+        published.unwrap();
+        said(&daemon).last().is_some_and(|line| line == "last")
+    });
+    assert_eq!(state(&daemon, "bot").await, "running");
 }
 
 fn hosts(parent: i32) -> Vec<i32> {

@@ -104,11 +104,6 @@ impl Echo {
     pub fn close(&self, code: u16, reason: &'static str) {
         self.close.send((code, reason)).unwrap();
     }
-
-    /// How many are connected.
-    pub fn connected(&self) -> usize {
-        self.close.receiver_count()
-    }
 }
 
 impl Drop for Echo {
