@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::ingress::{Admin, Listeners};
 use crate::oneway;
 use crate::router::Table;
+use crate::script::Services;
 use crate::spool::SpoolError;
 use crate::store::StoreError;
 use crate::systemd::Supervisor;
@@ -36,6 +37,7 @@ pub struct App {
     admin: Admin,
     links: Links,
     bridge: Arc<Bridge>,
+    services: Services,
 }
 
 /// Why a daemon could not be built.
@@ -89,6 +91,7 @@ impl App {
         let links = &targets.links;
         let bridge = Bridge::new(&context, &links.mqtt, &links.amqp);
         context.hub.set_outward(bridge.clone());
+        let services = Services::prepare(&context)?;
         revive::set(&context, &bridge);
         tokens::load(&context).await;
         accounts::load(&context).await;
@@ -98,6 +101,7 @@ impl App {
             admin,
             links: targets.links,
             bridge,
+            services,
         })
     }
 
@@ -116,6 +120,7 @@ impl App {
         self.context.once.sweep(&self.context);
         let sweep = channel::sweep(self.context.hub.clone(), self.context.stop.clone());
         self.context.background.spawn(sweep);
+        self.services.start();
         self.listeners.serve(&self.context);
         let supervisor = Supervisor::new(&self.context);
         tokio::select! {

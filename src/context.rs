@@ -11,7 +11,7 @@ use crate::auth::Authenticator;
 use crate::call::Fault;
 use crate::channel::Hub;
 use crate::config::Config;
-use crate::observe::{LinkStates, Metrics};
+use crate::observe::{LinkStates, Metrics, ServiceStates};
 use crate::once::Once;
 use crate::oneway::OneWay;
 use crate::router::{Dispatcher, Table};
@@ -36,6 +36,8 @@ pub struct Context {
     pub workers: Arc<Workers>,
     /// The state of every link.
     pub links: Arc<LinkStates>,
+    /// The state of every service.
+    pub services: Arc<ServiceStates>,
     /// What must survive and be looked up.
     pub store: Store,
     /// What waits on disk for a bus, or to be carried out.
@@ -92,6 +94,7 @@ impl Context {
             dispatcher: Arc::new(dispatcher),
             workers: Arc::new(Workers::default()),
             links: Arc::new(LinkStates::new(metrics.clone())),
+            services: Arc::new(ServiceStates::new(metrics.clone())),
             hub: Hub::new(&config, &store, &metrics)?,
             store,
             spool,

@@ -76,8 +76,12 @@ fn summary(config: &Config) -> String {
         1 => "1 bus".to_owned(),
         number => format!("{number} buses"),
     };
+    let services = match config.services.len() {
+        0 => String::new(),
+        number => format!(", {}", count(number, "service")),
+    };
     format!(
-        "the configuration is right: {}, {buses}, {}, {}",
+        "the configuration is right: {}, {buses}, {}, {}{services}",
         count(config.listeners.len(), "listener"),
         count(config.tokens.len(), "token"),
         count(config.routes.len(), "route"),

@@ -76,6 +76,9 @@ enum Command {
     /// Run scripts for the daemon that started this process
     #[command(hide = true)]
     ScriptHost,
+    /// Run a service for the daemon that started this process
+    #[command(hide = true)]
+    ServiceHost,
 }
 
 /// Reads the command line and runs what it asks for.
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Dead(args) => client(args.run()),
         Command::Completions(args) => args.run(&mut Cli::command()),
         Command::ScriptHost => crate::script::host_main(),
+        Command::ServiceHost => crate::script::service_main(),
     }
 }
 

@@ -8,6 +8,7 @@ mod events;
 mod fault;
 mod http;
 mod mqtt;
+mod outbound;
 mod sse;
 mod trust;
 mod ws;
@@ -24,6 +25,7 @@ pub use self::events::{Following, Told, publish};
 pub use self::fault::from_jsonrpc;
 pub(crate) use self::http::cause;
 pub use self::mqtt::MqttAddress;
+pub use self::outbound::{Heard, Outbound};
 pub use self::trust::Trust;
 pub use self::ws::{Frame, Socket};
 

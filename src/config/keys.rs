@@ -3,10 +3,12 @@
 mod channel;
 mod limits;
 mod route;
+mod service;
 
 use self::channel::CHANNEL;
 use self::limits::LIMITS;
 use self::route::ROUTE;
+use self::service::SERVICE;
 use super::shape::Shape::{
     Bool, Choice, Duration, Integer, Named, Rows, Secret, Table, Text, Texts,
 };
@@ -49,6 +51,11 @@ pub const ROOT: &[Key] = &[
         "channel",
         Rows(CHANNEL),
         "named streams of events, and where they come from and go to",
+    ),
+    key(
+        "service",
+        Rows(SERVICE),
+        "long-running Lua scripts that react to events, sockets and calls",
     ),
     key("store", Table(STORE), "where what must survive is kept"),
     key("limits", Table(LIMITS), "the bounds of everything"),

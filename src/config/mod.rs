@@ -20,7 +20,7 @@ pub use self::types::{
     ActionOptions, Admin, AdminSocket, AmqpBus, Bus, BusCommon, Channel, ChannelAmqp, ChannelCall,
     ChannelMqtt, Cluster, Config, Dialect, Direction, Endpoint, History, Identity, Limits,
     Listener, Log, LogFormat, MqttBus, MqttProtocol, Rate, Retry, Route, RouteTarget, Schema,
-    ScriptrOptions, Scripts, Store, Tls, UrlRule,
+    ScriptrOptions, Scripts, Service, Store, Tls, UrlRule,
 };
 
 pub use self::validate::ADMIN_SOCKET;

@@ -45,7 +45,7 @@ fn each_mistake_is_named_with_its_place() {
         ("[limits]\nspool_size = \"1KiB\"\n", "2:14", "at least 1MiB"),
         ("[store]\nurl = \"x\"\n", "2:7", "sqlite:PATH"),
         (
-            "[[service]]\nname = \"x\"\n",
+            "[[jwt]]\nname = \"x\"\n",
             "1:3",
             "not available in this version",
         ),

@@ -72,6 +72,23 @@ struct RecordLabels {
     event: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ServiceLabels {
+    service: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ServiceEndLabels {
+    service: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct MemberLabels {
+    service: String,
+    member: String,
+}
+
 /// Everything that is counted.
 pub struct Metrics {
     registry: Registry,
@@ -86,6 +103,9 @@ pub struct Metrics {
     auth_refused: Family<ViaLabels, Counter>,
     link_up: Family<BusLabels, Gauge>,
     scripts_killed: Counter,
+    service_up: Family<ServiceLabels, Gauge>,
+    service_restarts: Family<ServiceEndLabels, Counter>,
+    service_ignored: Family<MemberLabels, Counter>,
     store_damaged: Counter,
     dead_letters: Gauge,
     dead_lettered: Family<DeathLabels, Counter>,
@@ -120,6 +140,9 @@ impl Metrics {
             auth_refused: Family::default(),
             link_up: Family::default(),
             scripts_killed: Counter::default(),
+            service_up: Family::default(),
+            service_restarts: Family::default(),
+            service_ignored: Family::default(),
             store_damaged: Counter::default(),
             dead_letters: Gauge::default(),
             dead_lettered: Family::default(),
@@ -180,6 +203,21 @@ impl Metrics {
             "script_hosts_killed",
             "Script hosts that had to be killed",
             metrics.scripts_killed.clone(),
+        );
+        registry.register(
+            "service_up",
+            "1 while a service runs",
+            metrics.service_up.clone(),
+        );
+        registry.register(
+            "service_restarts",
+            "Services that were started again, and why they had ended",
+            metrics.service_restarts.clone(),
+        );
+        registry.register(
+            "service_members_ignored",
+            "Uses of members that do nothing here",
+            metrics.service_ignored.clone(),
         );
         registry.register(
             "store_damaged",
@@ -301,6 +339,27 @@ impl Metrics {
     /// A script host was killed because a script would not stop.
     pub fn script_host_killed(&self) {
         self.scripts_killed.inc();
+    }
+
+    /// Whether a service runs.
+    pub fn service_up(&self, service: &str, up: bool) {
+        let service = service.to_owned();
+        let labels = ServiceLabels { service };
+        self.service_up.get_or_create(&labels).set(i64::from(up));
+    }
+
+    /// A service is started again.
+    pub fn service_restarted(&self, service: &str, reason: &'static str) {
+        let service = service.to_owned();
+        let labels = ServiceEndLabels { service, reason };
+        self.service_restarts.get_or_create(&labels).inc();
+    }
+
+    /// A service used a member that does nothing here. The names are bounded by who tells.
+    pub fn service_ignored(&self, service: &str, member: &str, times: u64) {
+        let (service, member) = (service.to_owned(), member.to_owned());
+        let labels = MemberLabels { service, member };
+        self.service_ignored.get_or_create(&labels).inc_by(times);
     }
 
     /// A damaged database was set aside.

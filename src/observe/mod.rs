@@ -3,7 +3,9 @@
 mod links;
 mod log;
 mod metrics;
+mod services;
 
 pub use self::links::{LinkState, LinkStates};
 pub use self::log::init as log;
 pub use self::metrics::{CONTENT_TYPE, Metrics};
+pub use self::services::{ServiceState, ServiceStates};

@@ -8,6 +8,7 @@ mod fields;
 use std::io::{self, ErrorKind};
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 
 use self::fields::{Reader, Writer, broken};
 
@@ -168,7 +169,7 @@ pub enum End {
 }
 
 /// Where and why a script failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// What it said.
     pub message: String,

@@ -8,6 +8,7 @@ mod history;
 mod keys;
 mod memo;
 mod schema;
+mod service;
 mod tokens;
 mod worker;
 

@@ -52,12 +52,23 @@ const VERSIONS: &[&str] = &[
         issued INTEGER NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (realm, checksum)
     );
 ",
+    "
+    -- What services keep, by scope: a service, or a token for what its services share.
+    CREATE TABLE service (
+        scope TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (scope, name)
+    ) WITHOUT ROWID;
+    CREATE TABLE service_size (
+        scope TEXT PRIMARY KEY, count INTEGER NOT NULL, bytes INTEGER NOT NULL
+    ) WITHOUT ROWID;
+",
 ];
 
 /// Tables in the order in which they are taken over: the dearest first.
-const TABLES: [&str; 7] = [
+const TABLES: &[&str] = &[
     "token",
     "account",
+    "service",
+    "service_size",
     "dead",
     "idempotency",
     "channel",

@@ -30,6 +30,7 @@ mod scriptr;
 mod scripts;
 mod secrets;
 mod shutdown;
+mod stream_avatars;
 mod tokens;
 mod workers;
 mod ws;

@@ -26,6 +26,8 @@ impl Site {
         ] {
             fs::write(site.0.path().join(file), "x").unwrap();
         }
+        let script = site.0.path().join("scripts/overlay.lua");
+        fs::write(script, "return function() end").unwrap();
         site
     }
 
@@ -123,7 +125,7 @@ fn what_is_commented_out_works_too_and_states_the_defaults() {
         .load(&uncommented())
         .unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((config.buses.len(), config.routes.len()), (2, 5));
-    assert_eq!(config.channels.len(), 1);
+    assert_eq!((config.channels.len(), config.services.len()), (1, 1));
     let (shown, default) = (config.limits, Limits::default());
     assert_eq!(format!("{shown:?}"), format!("{default:?}"));
 }
@@ -138,5 +140,5 @@ fn every_example_loads() {
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         count += 1;
     }
-    assert_eq!(count, 2, "tell this test how many examples there are");
+    assert_eq!(count, 3, "tell this test how many examples there are");
 }

@@ -6,6 +6,7 @@ mod limits;
 mod listen;
 mod process;
 mod route;
+mod service;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub use self::limits::Limits;
 pub use self::listen::{ActionOptions, Dialect, Endpoint, Listener, ScriptrOptions, Tls};
 pub use self::process::{Admin, AdminSocket, Cluster, Log, LogFormat, Scripts, Store, UrlRule};
 pub use self::route::{Rate, Retry, Route, RouteTarget, Schema};
+pub use self::service::Service;
 use crate::auth::Token;
 
 /// Everything that `callway run` needs to know.
@@ -36,6 +38,8 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// The channels.
     pub channels: Vec<Arc<Channel>>,
+    /// The long-running scripts.
+    pub services: Vec<Arc<Service>>,
     /// Where what must survive is kept.
     pub store: Store,
     /// The bounds of everything.

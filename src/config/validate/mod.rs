@@ -11,6 +11,7 @@ mod listen;
 mod overlap;
 mod route;
 mod script;
+mod service;
 mod store;
 mod token;
 
@@ -64,11 +65,12 @@ pub fn config(
     let buses = bus::buses(&mut reading);
     let routes = route::routes(&mut reading, &scripts, &buses, &limits);
     let channels = channel::channels(&mut reading, &buses);
+    let services = service::services(&mut reading, &scripts, &tokens, &channels);
     let listeners = listen::listeners(&mut reading, &routes);
     overlap::check(&mut reading, &buses, &routes);
     channel::refuse_taken_topics(&mut reading, &channels, &buses);
     cycle::check(&mut reading, &buses, &routes, &channels);
-    script::check(&mut reading, &scripts, &routes);
+    script::check(&mut reading, &scripts, &routes, &services);
     let admin = admin::admin(&mut reading);
     listen::refuse_taken_addresses(&mut reading, &admin);
     Some(Config {
@@ -81,6 +83,7 @@ pub fn config(
         tokens,
         routes,
         channels,
+        services,
         store: store::store(&mut reading)?,
         limits,
     })
@@ -241,7 +244,7 @@ fn scripts(reading: &mut Reading<'_>) -> Scripts {
         .map_or(&[][..], Node::list);
     let allow_urls = rules
         .iter()
-        .filter_map(|node| url_rule(reading, node))
+        .filter_map(|node| url_rule(reading, node, &["http", "https"]))
         .collect();
     Scripts {
         directory,
@@ -249,16 +252,19 @@ fn scripts(reading: &mut Reading<'_>) -> Scripts {
     }
 }
 
-fn url_rule(reading: &mut Reading<'_>, node: &Node) -> Option<UrlRule> {
+/// An entry of `allow_urls`, with one of these schemes.
+fn url_rule(reading: &mut Reading<'_>, node: &Node, schemes: &[&str]) -> Option<UrlRule> {
     let url = reading.keep(
         node,
         url::Url::parse(node.text()?).map_err(|why| format!("not a URL: {why}")),
     )?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        reading.problem(
-            node,
-            "allow_urls take http:// and https:// URLs with a host",
+    if !schemes.contains(&url.scheme()) || url.host().is_none() {
+        let schemes: Vec<_> = schemes.iter().map(|one| format!("{one}://")).collect();
+        let message = format!(
+            "allow_urls take {} URLs with a host here",
+            schemes.join(", ")
         );
+        reading.problem(node, message);
     } else if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
         reading.problem(node, "allow_urls have neither credentials nor a query");
     }

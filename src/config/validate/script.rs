@@ -1,4 +1,4 @@
-//! The scripts of routes: each of them compiles.
+//! The scripts of routes and services: each of them compiles.
 
 use std::cell::LazyCell;
 use std::collections::HashSet;
@@ -9,14 +9,19 @@ use std::sync::Arc;
 use super::Reading;
 use crate::config::node::{Node, Origin, Source};
 use crate::config::report::Problem;
-use crate::config::{Route, RouteTarget, Scripts};
+use crate::config::{Route, RouteTarget, Scripts, Service};
 use crate::router::Template;
 use crate::script::{self, CheckError};
 
 /// How deep below `scripts.directory` is looked for the scripts of a template.
 const DEPTH: usize = 32;
 
-pub(super) fn check(reading: &mut Reading<'_>, scripts: &Scripts, routes: &[Arc<Route>]) {
+pub(super) fn check(
+    reading: &mut Reading<'_>,
+    scripts: &Scripts,
+    routes: &[Arc<Route>],
+    services: &[Arc<Service>],
+) {
     let root = reading.root;
     let mut seen = HashSet::new();
     let all = LazyCell::new(|| all_below(&scripts.directory));
@@ -30,8 +35,20 @@ pub(super) fn check(reading: &mut Reading<'_>, scripts: &Scripts, routes: &[Arc<
             if seen.insert(file.clone())
                 && let Err(error) = script::check(&file)
             {
-                report(reading, place, &file, error);
+                report(reading, place, "the route that leads there", &file, error);
             }
+        }
+    }
+    for service in services {
+        let file = scripts.directory.join(&*service.script);
+        let mut rows = super::rows(root, "service").iter();
+        let row = rows.find(|row| super::text(row, "name") == Some(&*service.name));
+        let place = row.and_then(|row| row.get("script")).unwrap_or(root);
+        if file.is_file()
+            && seen.insert(file.clone())
+            && let Err(error) = script::check(&file)
+        {
+            report(reading, place, "the service that it is of", &file, error);
         }
     }
 }
@@ -72,8 +89,8 @@ fn walk(directory: &Path, depth: usize, visit: &mut impl FnMut(&Path)) {
     }
 }
 
-/// Points into the script, and at the route that leads there.
-fn report(reading: &mut Reading<'_>, place: &Node, file: &Path, error: CheckError) {
+/// Points into the script, and at the row that leads there.
+fn report(reading: &mut Reading<'_>, place: &Node, what: &str, file: &Path, error: CheckError) {
     let Ok(text) = std::fs::read_to_string(file) else {
         reading.problem(place, format!("{}: {}", file.display(), error.message));
         return;
@@ -86,7 +103,7 @@ fn report(reading: &mut Reading<'_>, place: &Node, file: &Path, error: CheckErro
         directory: PathBuf::new(),
     });
     let problem = Problem::new(Origin::File(index, span), error.message);
-    let problem = problem.and(place.origin.clone(), "the route that leads there");
+    let problem = problem.and(place.origin.clone(), what);
     reading.problems.push(problem);
 }
 

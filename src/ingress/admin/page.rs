@@ -71,7 +71,11 @@ impl Page {
         } else {
             (200, "ready")
         };
-        json_answer(status, &json!({ "status": word, "links": links }))
+        let mut ready = json!({ "status": word, "links": links });
+        for (service, state) in self.context.services.all() {
+            ready["services"][&*service] = state.as_str().into();
+        }
+        json_answer(status, &ready)
     }
 }
 

@@ -11,6 +11,9 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+#[cfg(feature = "lua")]
+pub(super) use self::budget::Budget;
+pub(super) use self::sandbox::close;
 pub(super) use self::session::Session;
 use super::wire::{End, Finished, FromHost, Problem, Script, Work};
 use link::Link;

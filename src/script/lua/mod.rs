@@ -5,15 +5,30 @@
 //! with the call. A machine in which a budget ran out is thrown away.
 
 mod json;
+mod service;
 mod world;
 
 use std::rc::Rc;
 
-use mlua::{Function, Lua, Value};
+use mlua::{Function, Lua, Table, Value, VmState};
 
+pub use self::service::{Machine, Mouth};
 use self::world::World;
-use super::host::Session;
+use super::host::{Budget, Session};
 use super::wire::{End, Problem, Script, Work};
+
+/// How many passes of the interpreter's own clock between two looks at ours.
+const STRIDE: u32 = 32;
+/// What lets a script look behind the curtain, or load code that was not checked.
+const HIDDEN: [&str; 7] = [
+    "debug",
+    "getfenv",
+    "setfenv",
+    "loadstring",
+    "collectgarbage",
+    "require",
+    "newproxy",
+];
 
 /// Runs Lua scripts.
 pub struct Engine {
@@ -75,6 +90,44 @@ fn compile(lua: &Lua, path: &str, source: &[u8]) -> mlua::Result<Function> {
         .set_name(format!("={path}"))
         .set_mode(mlua::chunk::ChunkMode::Text)
         .into_function()
+}
+
+/// Takes away what no script may have.
+fn hide(base: &Table) -> mlua::Result<()> {
+    let mut hidden = HIDDEN.iter();
+    hidden.try_for_each(|name| base.raw_set(*name, Value::Nil))
+}
+
+/// Lets the machine's scripts run until their budget is over.
+fn stop_at_budget(lua: &Lua, budget: &Rc<Budget>) {
+    let (budget, passes) = (budget.clone(), std::cell::Cell::new(0_u32));
+    lua.set_interrupt(move |_| {
+        passes.set(passes.get().wrapping_add(1));
+        if passes.get().is_multiple_of(STRIDE) && budget.over() {
+            return Err(mlua::Error::runtime("stopped"));
+        }
+        Ok(VmState::Continue)
+    });
+}
+
+/// What was raised, in words, and where: what a prelude's `raised` made of it.
+fn said(raised: &Value) -> (String, String) {
+    let (value, stack) = match raised {
+        Value::Table(raised) => (
+            raised.raw_get("value").unwrap_or(Value::Nil),
+            raised.raw_get::<String>("stack").unwrap_or_default(),
+        ),
+        other => (other.clone(), String::new()),
+    };
+    let message = match &value {
+        Value::Table(table) if table.has_metatable() => {
+            value.to_string().unwrap_or_else(|_| "table".into())
+        }
+        Value::Error(error) => error.to_string(),
+        value => show(value),
+    };
+    let frames: Vec<_> = stack.lines().filter(|l| l.starts_with('/')).collect();
+    (message, frames.join("\n"))
 }
 
 /// Finds file and line in what the interpreter said: `/a.lua:3: message`.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use mlua::{Function, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value, VmState};
+use mlua::{Function, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
 
 use super::{compile, json, problem, show};
 use crate::script::host::Session;
@@ -14,8 +14,6 @@ use crate::script::wire::{Ask, End, Script, Thrown, WireForm, Work};
 
 /// Garbage of earlier calls that is worth a collection while nobody waits.
 const LITTER: usize = 4 << 20;
-/// How many passes of the interpreter's own clock between two looks at ours.
-const STRIDE: u32 = 32;
 
 /// A machine with everything in it but a call.
 pub struct World {
@@ -51,18 +49,7 @@ impl World {
         fallback.raw_set("__index", &base)?;
         fallback.raw_set("__metatable", false)?;
         fallback.set_readonly(true);
-        // What lets a script look behind the curtain, or load code that was not checked.
-        for name in [
-            "debug",
-            "getfenv",
-            "setfenv",
-            "loadstring",
-            "collectgarbage",
-            "require",
-            "newproxy",
-        ] {
-            base.raw_set(name, Value::Nil)?;
-        }
+        super::hide(&base)?;
         let shared = Rc::new(Shared {
             session: session.clone(),
             fallback,
@@ -78,15 +65,7 @@ impl World {
             .call((native, traceback, &shared.array, &shared.fallback))?;
         base.raw_set("_G", Value::Nil)?;
         lua.sandbox(true)?;
-        let budget = session.budget.clone();
-        let passes = std::cell::Cell::new(0_u32);
-        lua.set_interrupt(move |_| {
-            passes.set(passes.get().wrapping_add(1));
-            if passes.get().is_multiple_of(STRIDE) && budget.over() {
-                return Err(mlua::Error::runtime("stopped"));
-            }
-            Ok(VmState::Continue)
-        });
+        super::stop_at_budget(&lua, &session.budget);
         lua.gc_collect()?;
         Ok(World {
             clean: lua.used_memory(),
@@ -135,28 +114,14 @@ impl World {
 
     fn threw(&self, raised: &Value) -> End {
         let session = &self.shared.session;
-        let (value, stack) = match raised {
-            Value::Table(raised) => (
-                raised.raw_get("value").unwrap_or(Value::Nil),
-                raised.raw_get::<String>("stack").unwrap_or_default(),
-            ),
-            other => (other.clone(), String::new()),
-        };
-        let message = match &value {
-            Value::Table(table) if table.has_metatable() => {
-                value.to_string().unwrap_or_else(|_| "table".into())
-            }
-            Value::Error(error) => error.to_string(),
-            value => show(value),
-        };
+        let (message, stack) = super::said(raised);
         if message.contains("not enough memory") {
             return session.out_of_memory();
         }
         if message.contains("stack overflow") {
             return session.out_of_stack();
         }
-        let frames: Vec<_> = stack.lines().filter(|l| l.starts_with('/')).collect();
-        session.threw(problem(&message, &frames.join("\n")))
+        session.threw(problem(&message, &stack))
     }
 
     /// The globals of one call.

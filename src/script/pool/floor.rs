@@ -410,7 +410,7 @@ impl Floor {
 }
 
 /// CPU time of a process's first thread, on which scripts run; `None` where the kernel hides it.
-fn cpu_time(pid: u32) -> Option<Duration> {
+pub(in crate::script) fn cpu_time(pid: u32) -> Option<Duration> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
     let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
     Some(Duration::from_nanos(nanoseconds))

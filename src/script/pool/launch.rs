@@ -30,7 +30,7 @@ impl Pool {
             && floor.hosts.len() < MAX_HOSTS
             && floor.computing() < MAX_RUNNING.max(2 * self.spare)
         {
-            match launch() {
+            match launch("script-host") {
                 Ok((stream, child)) => {
                     floor.last_host += 1;
                     let mut host = Host::new(child.id().unwrap_or_default());
@@ -61,12 +61,12 @@ impl Pool {
 }
 
 /// The same binary with nothing of this process but one end of a socket pair, its standard input.
-fn launch() -> std::io::Result<(UnixStream, Child)> {
+pub(in crate::script) fn launch(command: &str) -> std::io::Result<(UnixStream, Child)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let child = Command::new("/proc/self/exe")
         .arg0("callway")
-        .arg("script-host")
+        .arg(command)
         .env_clear()
         // Local time is UTC, and no file is needed to know it.
         .env("TZ", "UTC0")

@@ -1,8 +1,8 @@
 //! The daemon's side of scripts: a pool of host processes and the calls that wait for them.
 
 mod drive;
-mod floor;
-mod launch;
+pub(super) mod floor;
+pub(super) mod launch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use self::floor::{Event, Floor, Job};
 use super::fetch::Fetcher;
 use super::library::Library;
+use super::reach::Reach;
 use super::wire::{Answer, Ask, Budgets, End, Finished, HttpWork, Thrown, ToHost, WireForm, Work};
 use crate::call::{
     Call, CallId, Fault, Form, Kind, Outcome, Payload, Reply, ScriptReply, ScriptResponse, Via,
@@ -47,7 +48,10 @@ impl Pool {
         let scripts = &context.config.scripts;
         let pool = Arc::new(Pool {
             library: Library::new(&scripts.directory),
-            fetcher: Fetcher::new(&scripts.allow_urls, limits)?,
+            fetcher: Fetcher::new(
+                Reach::new(&scripts.allow_urls, "scripts.allow_urls"),
+                limits,
+            )?,
             budgets: Budgets {
                 time_us: limits.script_time.as_micros() as u64,
                 memory: limits.script_memory as u64,

@@ -32,6 +32,8 @@ pub struct Ask {
     pub deadline: Deadline,
     /// Names the call in logs on both sides.
     pub call_id: CallId,
+    /// How often it has passed through callway already.
+    pub hops: u32,
     /// Where interim news go.
     progress: Option<Progress>,
     reply: oneshot::Sender<WorkerAnswer>,
@@ -46,6 +48,7 @@ impl Ask {
             params: call.params.clone(),
             deadline: call.deadline,
             call_id: call.id,
+            hops: call.hops,
             progress: call.progress.clone(),
             reply,
         };

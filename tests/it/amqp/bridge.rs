@@ -111,6 +111,7 @@ impl Bridge {
             tokens,
             routes: routes.clone(),
             channels: Vec::new(),
+            services: Vec::new(),
             store: Store {
                 database: state.path().join("callway.db"),
             },

@@ -5,6 +5,7 @@
 mod amqp;
 pub mod caller;
 mod daemon;
+mod echo;
 mod http;
 mod mosquitto;
 mod mqtt;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use self::amqp::{Amqp, header, headers};
 pub use self::daemon::{Daemon, POWERLESS, Setup, TOKEN};
+pub use self::echo::Echo;
 pub use self::http::{Http, HttpReply};
 pub use self::mosquitto::Mosquitto;
 pub use self::mqtt::{Message, Mqtt, Version};
