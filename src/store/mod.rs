@@ -6,8 +6,10 @@ mod accounts;
 mod dead;
 mod history;
 mod keys;
+mod leaf;
 mod memo;
 mod schema;
+mod threads;
 mod tokens;
 mod worker;
 
@@ -23,6 +25,7 @@ pub use self::accounts::{NewAccount, Registered};
 pub use self::dead::{Buried, Letter, LetterKind};
 pub use self::history::{Page, Record, Which};
 pub use self::keys::{Begun, KeyName};
+pub use self::threads::{Admission, Claim, Known, Nonce};
 use self::worker::Worker;
 use crate::call::{Fault, Kind, unix_ms};
 use crate::observe::Metrics;

@@ -52,12 +52,21 @@ const VERSIONS: &[&str] = &[
         issued INTEGER NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (realm, checksum)
     );
 ",
+    "
+    -- Threads of Flow clients, by the channels that they are. `secret` is a hash.
+    CREATE TABLE thread (
+        channel TEXT PRIMARY KEY, thread TEXT NOT NULL, client TEXT NOT NULL, secret TEXT,
+        noticed INTEGER NOT NULL, used INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX thread_used ON thread (used);
+",
 ];
 
 /// Tables in the order in which they are taken over: the dearest first.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "token",
     "account",
+    "thread",
     "dead",
     "idempotency",
     "channel",
