@@ -69,7 +69,7 @@ pub enum StartError {
     #[error(transparent)]
     Spool(#[from] SpoolError),
     /// The system gives no HTTP client.
-    #[error("cannot set up HTTP for the routes to HTTP services: {0}")]
+    #[error("cannot set up HTTP for routes and webhooks: {0}")]
     HttpClient(#[from] Fault),
 }
 
@@ -116,6 +116,7 @@ impl App {
         tokens::watch(&self.context);
         self.links.start(&self.context);
         self.bridge.start();
+        self.context.webhooks.start(&self.context);
         oneway::start(&self.context);
         self.context.once.sweep(&self.context);
         let sweep = channel::sweep(self.context.hub.clone(), self.context.stop.clone());

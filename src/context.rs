@@ -1,16 +1,18 @@
 //! What every running part shares.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::StartError;
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Tickets};
 use crate::call::Fault;
 use crate::channel::Hub;
 use crate::config::Config;
+use crate::dialect::flow::Pass;
 use crate::observe::{LinkStates, Metrics, ServiceStates};
 use crate::once::Once;
 use crate::oneway::OneWay;
@@ -18,9 +20,13 @@ use crate::router::{Dispatcher, Table};
 use crate::spool::Spool;
 use crate::store::{Letter, Store};
 use crate::target::Workers;
+use crate::webhook::Webhooks;
 
 /// Takes a dead letter back to where it was going; comes back once it has arrived.
 pub type Revive = Arc<dyn Fn(Letter) -> BoxFuture<'static, Result<(), Fault>> + Send + Sync>;
+
+/// How long a Flow client may take to open the socket that it was promised.
+const PASS: Duration = Duration::from_secs(60);
 
 /// Cloned into every task. Spawn only through [`Context::tasks`] or [`Context::background`], so that
 /// shutdown can wait.
@@ -48,6 +54,10 @@ pub struct Context {
     pub oneway: Arc<OneWay>,
     /// How dead letters are tried again, once somebody can.
     pub revive: Arc<OnceLock<Revive>>,
+    /// What is posted to the webhooks of Flow endpoints.
+    pub webhooks: Arc<Webhooks>,
+    /// The sockets that Flow clients were promised and have not opened yet.
+    pub passes: Arc<Tickets<Pass>>,
     /// The channels.
     pub hub: Arc<Hub>,
     /// What is counted.
@@ -95,6 +105,8 @@ impl Context {
             workers: Arc::new(Workers::default()),
             links: Arc::new(LinkStates::new(metrics.clone())),
             services: Arc::new(ServiceStates::new(metrics.clone())),
+            webhooks: Arc::new(Webhooks::new(&config, &spool)?),
+            passes: Arc::new(Tickets::new(PASS)),
             hub: Hub::new(&config, &store, &metrics)?,
             store,
             spool,

@@ -33,6 +33,7 @@ pub mod bridge;
 pub mod channel;
 
 pub mod target;
+pub mod webhook;
 
 pub mod link;
 

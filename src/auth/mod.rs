@@ -5,6 +5,7 @@ mod authenticator;
 mod grant;
 mod keyring;
 mod throttle;
+mod ticket;
 mod token;
 
 use std::fmt;
@@ -17,6 +18,7 @@ pub use self::authenticator::Authenticator;
 pub use self::grant::{GrantTexts, Grants, Verb};
 pub use self::keyring::{Keyring, Made};
 pub use self::throttle::Source;
+pub use self::ticket::Tickets;
 pub use self::token::{Digest, Secret, Token, check_token_name, digest, new_secret};
 use crate::call::{Fault, Kind};
 

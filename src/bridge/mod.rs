@@ -103,12 +103,14 @@ impl Bridge {
         Ok(self.context.spool.append(&bus.queue, lane, record)?.await?)
     }
 
-    /// Keeps all that is owed, or nothing, if there is no room for the call either.
+    /// Keeps all that is owed to buses and webhooks, or nothing, if there is no room for the call
+    /// either.
     fn spool(
         &self,
         debts: &[Debt],
+        hooks: Vec<Draft<'_>>,
         call: Option<&Call>,
-    ) -> Result<Vec<(Appended, Arrival)>, Fault> {
+    ) -> Result<(Vec<Sent>, Vec<Appended>), Fault> {
         let mut buses = Vec::with_capacity(debts.len());
         let mut drafts = Vec::with_capacity(debts.len());
         for debt in debts {
@@ -121,15 +123,20 @@ impl Bridge {
                 body: debt.header.pack(&debt.payload).ok_or_else(unfit)?,
             });
         }
+        drafts.extend(hooks);
         let beside = call.map(|call| (oneway::QUEUE, call.params.len() + CALL_HEADER));
-        let appended = self.context.spool.append_all(drafts, beside)?;
+        let mut appended = self.context.spool.append_all(drafts, beside)?;
+        let posted = appended.split_off(buses.len().min(appended.len()));
         let both = buses.into_iter().zip(appended).map(|(bus, appended)| {
             let arrival = bus.waiters.wait(appended.id());
             (appended, arrival)
         });
-        Ok(both.collect())
+        Ok((both.collect(), posted))
     }
 }
+
+/// A record for a bus, and what tells that it arrived there.
+type Sent = (Appended, Arrival);
 
 /// What an event owes to one bus.
 struct Debt {
@@ -147,15 +154,20 @@ impl Outward for Bridge {
         let captures = row.pattern.captures(&event.channel);
         let debts = debts(event, row, origin, &captures)?;
         let call = call(&self.context, event, row, origin, &captures)?;
-        if debts.is_empty() && call.is_none() {
+        let hooks = self.context.webhooks.owed(event);
+        if debts.is_empty() && hooks.is_empty() && call.is_none() {
             return Ok(None);
         }
         let mut kept: Vec<BoxFuture<'static, Result<(), Unkept>>> = Vec::new();
         let mut arrivals = Vec::new();
-        for (appended, arrival) in self.spool(&debts, call.as_ref())? {
+        // Nobody tells when a webhook has taken something: that may be in hours.
+        let told = hooks.is_empty();
+        let (sent, posted) = self.spool(&debts, hooks, call.as_ref())?;
+        for (appended, arrival) in sent {
             kept.push(appended.boxed());
             arrivals.push(arrival);
         }
+        kept.extend(posted.into_iter().map(|posted| posted.boxed()));
         if let Some(call) = call {
             let oneway = self.context.oneway.clone();
             // The first poll puts it into the spool, so it is polled now.
@@ -177,7 +189,7 @@ impl Outward for Bridge {
         };
         Ok(Some(Forwarded {
             kept: async move { try_join_all(kept).await.map(drop) }.boxed(),
-            delivered: Some(delivered.boxed()),
+            delivered: told.then(|| delivered.boxed()),
         }))
     }
 }

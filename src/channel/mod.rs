@@ -7,6 +7,7 @@
 mod event;
 mod hub;
 mod lasts;
+mod leaf;
 mod live;
 mod mailbox;
 mod past;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use self::event::{Event, Placed, Shape};
 pub use self::hub::{Hub, permit};
+pub use self::leaf::Leaf;
 pub use self::past::{Past, Query};
 pub use self::position::Position;
 pub use self::publish::{Forwarded, Kept, Origin, Outward, Publish, Receipt};

@@ -1,6 +1,7 @@
 //! Every key of the configuration: the one description behind check, schema and reference.
 
 mod channel;
+mod flow;
 mod limits;
 mod route;
 mod service;
@@ -113,7 +114,7 @@ const ENDPOINT: &[Key] = &[
         Text,
         "a path; everything below it belongs to the endpoint",
     ),
-    required("dialect", Text, "scriptr, jsonrpc, http or action"),
+    required("dialect", Text, "scriptr, jsonrpc, http, action or flow"),
     key(
         "anonymous",
         Text,
@@ -163,6 +164,32 @@ const ENDPOINT: &[Key] = &[
         "account",
         Bool,
         "action: tells responders the account's name and prompt; default false",
+    ),
+    key("clients", Rows(flow::CLIENT), "flow: who may connect"),
+    key(
+        "channel",
+        Text,
+        "flow: the channel that a thread is; default \"flow/{threadId}\"",
+    ),
+    key(
+        "call",
+        Text,
+        "flow: the method that messages are put to; default \"flow/message\"",
+    ),
+    key(
+        "nonce",
+        Bool,
+        "flow: a thread has a secret that its messages need; default false",
+    ),
+    key(
+        "idle",
+        Duration,
+        "flow: how long a socket may be silent; default 50s",
+    ),
+    key(
+        "webhook",
+        Table(flow::WEBHOOK),
+        "flow: where replies are posted to",
     ),
 ];
 

@@ -70,7 +70,7 @@ fn each_mistake_is_named_with_its_place() {
             "begins with /",
         ),
         (
-            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"flow\"\n",
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"mqtt\"\n",
             "5:11",
             "not available",
         ),

@@ -2,9 +2,10 @@
 
 pub mod action;
 pub mod envelope;
+pub mod flow;
 pub mod http;
 pub mod jsonrpc;
 pub mod scriptr;
 mod session;
 
-pub use self::session::{CloseCode, Effect, Effects, Request, Session, Ticket, Told};
+pub use self::session::{CloseCode, Deed, Effect, Effects, Request, Session, Ticket, Told};

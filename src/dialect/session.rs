@@ -1,12 +1,14 @@
 //! One client's conversation over messages: what a WebSocket dialect is told, and what it wants.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 
-use super::action;
+use super::{action, flow};
 use crate::auth::Caller;
 use crate::call::{CallId, Fault, Outcome, Payload, Text};
 use crate::channel::{Kept, Past, Placed, Position, Query, Subscribed};
@@ -88,6 +90,10 @@ pub enum Effect {
     Look(Ticket, Query),
     /// Look how far a one-way call has come.
     Status(Ticket, CallId),
+    /// Do something that takes time, beside everything else.
+    Do(Ticket, Deed),
+    /// Close the connection like this once no message has come for so long.
+    Silence(Duration, CloseCode, &'static str),
     /// Close the connection, after what was sent before.
     Close(CloseCode, &'static str),
     /// This client answers these methods from now on, and no others. None withdraws the offer.
@@ -118,6 +124,17 @@ pub enum Told {
     Past(Past),
     /// How far a one-way call has come.
     Status(CallId, State),
+    /// What a deed of the dialect `flow` came to.
+    Flow(flow::Done),
+}
+
+/// Something of a dialect's own that takes time. Dropping it gives it up.
+pub struct Deed(pub BoxFuture<'static, Result<Told, Fault>>);
+
+impl fmt::Debug for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Deed")
+    }
 }
 
 /// A call as a client asks for it.
@@ -143,6 +160,7 @@ pub struct Request {
 #[allow(missing_docs)] // each name says it
 #[repr(u16)]
 pub enum CloseCode {
+    Done = 1000,
     Drain = 1001,
     Protocol = 1002,
     BadText = 1007,

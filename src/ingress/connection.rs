@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::action;
 use super::door::Door;
+use super::flow;
 use super::http::{self, Exchange, Response};
 use super::listener::Place;
 use super::stream::Stream;
@@ -191,6 +192,9 @@ async fn exchange(request: Request<Incoming>, visit: &Visit) -> Response {
         return http::refuse(&fault);
     };
     let (dialect, anonymous): (Box<dyn HttpDialect>, _) = match &endpoint.dialect {
+        Dialect::Flow(options) => {
+            return flow::serve(request, visit, endpoint, options, rest).await;
+        }
         Dialect::Jsonrpc => return http::write(upgrade::required()),
         Dialect::Http => (Box::new(Plain), None),
         Dialect::Scriptr(options) => (
@@ -201,9 +205,6 @@ async fn exchange(request: Request<Incoming>, visit: &Visit) -> Response {
     };
     if visit.beyond {
         return turn_away(visit, |fault| dialect.refuse(fault));
-    }
-    if let Err(fault) = visit.door.check_origin(request.headers()) {
-        return http::write(dialect.refuse(&fault));
     }
     let exchange = Exchange {
         context: &visit.context,

@@ -70,6 +70,17 @@ impl Credentials {
         self.add(known.unwrap_or_else(|| Secret::new(bare)));
     }
 
+    /// Adds what stands in `Authorization` without a scheme, as some clients send their tokens.
+    pub(super) fn add_bare(&mut self, headers: &HeaderMap) {
+        for value in headers.get_all(AUTHORIZATION) {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            let text = text.trim();
+            if !text.contains(' ') {
+                self.add(Secret::new(text));
+            }
+        }
+    }
+
     /// Adds one from elsewhere, such as a form.
     pub(super) fn add(&mut self, secret: Secret) {
         if secret.expose().is_empty() {

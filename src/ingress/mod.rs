@@ -8,6 +8,7 @@ mod body;
 mod connection;
 mod credentials;
 mod door;
+mod flow;
 mod follow;
 mod http;
 mod inward;

@@ -16,12 +16,13 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::action::{self, Desk};
 use super::connection::Visit;
 use super::credentials::{Credentials, subprotocols};
+use super::flow;
 use super::http::{self, Response};
 use crate::auth::{Caller, Source};
 use crate::call::{Fault, Kind, Via};
 use crate::config::{Dialect, Endpoint};
 use crate::dialect::http::{Answer, problem};
-use crate::dialect::{CloseCode, Session, jsonrpc, scriptr};
+use crate::dialect::{self, CloseCode, Session, jsonrpc, scriptr};
 
 /// The subprotocol of the dialect `jsonrpc`.
 const JSONRPC_PROTOCOL: &str = "callway.jsonrpc";
@@ -62,6 +63,9 @@ pub(super) async fn open<B>(request: &Request<B>, visit: &Visit) -> Verdict {
     }
     match accepted(request, endpoint, rest, visit).await {
         Ok(verdict) => verdict,
+        Err(fault) if matches!(endpoint.dialect, Dialect::Flow(_)) => {
+            Verdict::Refused(http::write(dialect::flow::refuse(&fault)))
+        }
         Err(fault) => Verdict::Refused(http::write(refusal(&fault))),
     }
 }
@@ -80,6 +84,9 @@ async fn accepted<B>(
         visit.context.metrics.limit_reached("connections");
         let refusal = Opening::Refusal(CloseCode::TooManyConnections, "too many connections");
         return Ok(Verdict::Open(switching(None), refusal));
+    }
+    if matches!(endpoint.dialect, Dialect::Flow(_)) {
+        return Ok(Verdict::Open(switching(None), flow::open(visit, rest)?));
     }
     let auth = &visit.context.auth;
     let source = Source::Peer {
@@ -124,7 +131,7 @@ async fn accepted<B>(
             };
             Ok(Verdict::Open(switching(None), opening))
         }
-        Dialect::Http | Dialect::Action(_) => Ok(Verdict::NotHere),
+        Dialect::Http | Dialect::Action(_) | Dialect::Flow(_) => Ok(Verdict::NotHere),
     }
 }
 

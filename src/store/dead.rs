@@ -22,6 +22,8 @@ pub enum LetterKind {
     Call,
     /// An event.
     Event,
+    /// What a webhook did not take.
+    Webhook,
     /// A message of which nothing could be made.
     Message,
 }
@@ -32,6 +34,7 @@ impl LetterKind {
         match self {
             LetterKind::Call => "call",
             LetterKind::Event => "event",
+            LetterKind::Webhook => "webhook",
             LetterKind::Message => "message",
         }
     }
@@ -40,6 +43,7 @@ impl LetterKind {
         match word {
             "call" => LetterKind::Call,
             "event" => LetterKind::Event,
+            "webhook" => LetterKind::Webhook,
             _ => LetterKind::Message,
         }
     }

@@ -316,7 +316,8 @@ fn page(
     Ok(page)
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+/// An event as its row has it.
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let bytes = Bytes::from(row.get::<_, Vec<u8>>(4)?);
     Ok(Record {
         seq: number(row, 0)?,

@@ -61,6 +61,14 @@ const VERSIONS: &[&str] = &[
         scope TEXT PRIMARY KEY, count INTEGER NOT NULL, bytes INTEGER NOT NULL
     ) WITHOUT ROWID;
 ",
+    "
+    -- Threads of Flow clients, by the channels that they are. `secret` is a hash.
+    CREATE TABLE thread (
+        channel TEXT PRIMARY KEY, thread TEXT NOT NULL, client TEXT NOT NULL, secret TEXT,
+        noticed INTEGER NOT NULL, used INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX thread_used ON thread (used);
+",
 ];
 
 /// Tables in the order in which they are taken over: the dearest first.
@@ -69,6 +77,7 @@ const TABLES: &[&str] = &[
     "account",
     "service",
     "service_size",
+    "thread",
     "dead",
     "idempotency",
     "channel",

@@ -17,6 +17,7 @@ mod demo;
 mod event_matrix;
 mod events;
 mod faults;
+mod flow;
 mod foreign;
 mod hostile;
 mod http;

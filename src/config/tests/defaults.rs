@@ -23,6 +23,7 @@ impl Site {
             "broker-ca.pem",
             "field-password",
             "action-key",
+            "webhook-token",
         ] {
             fs::write(site.0.path().join(file), "x").unwrap();
         }
@@ -42,6 +43,7 @@ impl Site {
             ("CREDENTIALS_DIRECTORY".into(), credentials),
             ("OFFICE_PASSWORD".into(), "guest".into()),
             ("GAME_KEY".into(), "key".into()),
+            ("WEBHOOK_TOKEN".into(), "hook".into()),
         ];
         load(&[self.file()], &environment)
     }
@@ -125,7 +127,7 @@ fn what_is_commented_out_works_too_and_states_the_defaults() {
         .load(&uncommented())
         .unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((config.buses.len(), config.routes.len()), (2, 5));
-    assert_eq!((config.channels.len(), config.services.len()), (1, 1));
+    assert_eq!((config.channels.len(), config.services.len()), (2, 1));
     let (shown, default) = (config.limits, Limits::default());
     assert_eq!(format!("{shown:?}"), format!("{default:?}"));
 }
@@ -140,5 +142,5 @@ fn every_example_loads() {
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         count += 1;
     }
-    assert_eq!(count, 3, "tell this test how many examples there are");
+    assert_eq!(count, 4, "tell this test how many examples there are");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::FlowOptions;
 use crate::auth::Secret;
 use crate::router::{Pattern, Template};
 
@@ -56,6 +57,8 @@ pub enum Dialect {
     Scriptr(Arc<ScriptrOptions>),
     /// JSON-RPC 2.0 over WebSocket.
     Jsonrpc,
+    /// Flow.ai's Socket and REST API.
+    Flow(Arc<FlowOptions>),
     /// One URL per method.
     Http,
     /// The Action API: accounts, and one action in each message.

@@ -2,6 +2,7 @@
 
 mod bus;
 mod channel;
+mod flow;
 mod limits;
 mod listen;
 mod process;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use self::bus::{AmqpBus, Bus, BusCommon, Identity, MqttBus, MqttProtocol};
 pub use self::channel::{Channel, ChannelAmqp, ChannelCall, ChannelMqtt, Direction, History};
+pub use self::flow::{FlowClient, FlowOptions, Webhook};
 pub use self::limits::Limits;
 pub use self::listen::{ActionOptions, Dialect, Endpoint, Listener, ScriptrOptions, Tls};
 pub use self::process::{Admin, AdminSocket, Cluster, Log, LogFormat, Scripts, Store, UrlRule};

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::{Reading, action, flag, names_token, rows, text};
+use super::{Reading, action, flag, flow, names_token, rows, text};
 use crate::config::node::Node;
 use crate::config::report::Problem;
 use crate::config::{Admin, Dialect, Endpoint, Listener, Route, ScriptrOptions, Tls};
 use crate::router::{Segment, Template};
 
 /// Dialects of a later version, so that their refusal can say so.
-const LATER: [&str; 3] = ["talkee", "flow", "mqtt"];
+const LATER: [&str; 2] = ["talkee", "mqtt"];
 /// The options of endpoints, and the dialects that have them.
-const OPTIONS: [(&str, &[&str]); 10] = [
+const OPTIONS: [(&str, &[&str]); 16] = [
     ("anonymous", &["scriptr"]),
     ("legacy_envelope", &["scriptr"]),
     ("ordered", &["scriptr"]),
@@ -25,6 +25,12 @@ const OPTIONS: [(&str, &[&str]); 10] = [
     ("token_lifetime", &["action"]),
     ("answer_unknown", &["action"]),
     ("account", &["action"]),
+    ("clients", &["flow"]),
+    ("channel", &["flow"]),
+    ("call", &["flow"]),
+    ("nonce", &["flow"]),
+    ("idle", &["flow"]),
+    ("webhook", &["flow"]),
 ];
 
 pub(super) fn listeners(reading: &mut Reading<'_>, routes: &[Arc<Route>]) -> Vec<Listener> {
@@ -221,6 +227,7 @@ fn endpoint(reading: &mut Reading<'_>, node: &Node, routes: &[Arc<Route>]) -> Op
     let place = node.get("dialect")?;
     let dialect = match place.text()? {
         "scriptr" => Dialect::Scriptr(Arc::new(scriptr(reading, node)?)),
+        "flow" => Dialect::Flow(Arc::new(flow::options(reading, node, path)?)),
         "jsonrpc" => Dialect::Jsonrpc,
         "http" => Dialect::Http,
         "action" => Dialect::Action(Arc::new(action::options(reading, node)?)),
@@ -234,7 +241,9 @@ fn endpoint(reading: &mut Reading<'_>, node: &Node, routes: &[Arc<Route>]) -> Op
         other => {
             reading.problem(
                 place,
-                format!("{other:?} is not a dialect; they are scriptr, jsonrpc, http and action"),
+                format!(
+                    "{other:?} is not a dialect; they are scriptr, jsonrpc, http, action and flow"
+                ),
             );
             return None;
         }

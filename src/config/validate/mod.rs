@@ -6,6 +6,7 @@ mod admin;
 mod bus;
 mod channel;
 mod cycle;
+mod flow;
 mod limits;
 mod listen;
 mod overlap;
@@ -73,6 +74,7 @@ pub fn config(
     script::check(&mut reading, &scripts, &routes, &services);
     let admin = admin::admin(&mut reading);
     listen::refuse_taken_addresses(&mut reading, &admin);
+    flow::refuse_shared_queues(&mut reading);
     Some(Config {
         listeners,
         admin,

@@ -92,7 +92,9 @@ pub(super) fn told(told: &Told) -> Answer {
             Answer::new(200, "application/json", past.to_json()).with("cache-control", "no-store")
         }
         // Nothing that a request asks for.
-        Told::Subscribed(_) | Told::Unsubscribed(_) | Told::Status(..) => Answer::empty(204),
+        Told::Subscribed(_) | Told::Unsubscribed(_) | Told::Status(..) | Told::Flow(_) => {
+            Answer::empty(204)
+        }
     }
 }
 

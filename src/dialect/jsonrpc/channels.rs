@@ -42,6 +42,7 @@ pub(super) fn result(told: &Told) -> Payload {
         }),
         Told::Unsubscribed(was) => json!({ "unsubscribed": was }),
         Told::Status(id, state) => json!({ "call_id": id.to_string(), "state": state.as_str() }),
+        Told::Flow(_) => serde_json::Value::Null, // nothing that this dialect asks for
     };
     Payload::from_value(&value)
 }

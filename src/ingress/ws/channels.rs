@@ -11,7 +11,7 @@ use crate::auth::Caller;
 use crate::call::{CallId, Fault, Payload, Via};
 use crate::channel::{Happened, Origin, Placed, Position, Publish, Query, Subscriber};
 use crate::context::Context;
-use crate::dialect::{Ticket, Told};
+use crate::dialect::{Deed, Ticket, Told};
 
 /// Events that are not on disk yet, and looks into the past, that a connection may have under way.
 /// With more it is not read on: its client slows down, and nothing is refused.
@@ -26,6 +26,8 @@ pub(super) struct Channels {
     context: Context,
     events: UnderWay,
     looks: UnderWay,
+    /// Bounded by the dialect that wants them.
+    deeds: UnderWay,
     /// Made with the first subscription.
     subscriber: Option<Box<Subscriber>>,
 }
@@ -43,13 +45,14 @@ impl Channels {
             context,
             events: UnderWay::new(),
             looks: UnderWay::new(),
+            deeds: UnderWay::new(),
             subscriber: None,
         }
     }
 
     /// Whether nothing is under way that somebody waits for.
     pub(super) fn is_idle(&self) -> bool {
-        self.events.is_empty() && self.looks.is_empty()
+        self.events.is_empty() && self.looks.is_empty() && self.deeds.is_empty()
     }
 
     /// Whether so much is under way that no more should be taken.
@@ -117,6 +120,12 @@ impl Channels {
         self.looks.push(told.boxed());
     }
 
+    /// Carries out what takes time.
+    pub(super) fn carry_out(&mut self, ticket: Ticket, deed: Deed) {
+        let told = async move { (ticket, deed.0.await) };
+        self.deeds.push(told.boxed());
+    }
+
     pub(super) fn status(&mut self, ticket: Ticket, id: CallId) {
         let (oneway, caller) = (self.context.oneway.clone(), self.caller.clone());
         let told = async move {
@@ -128,7 +137,7 @@ impl Channels {
 
     /// The next thing to tell; events only if there is `room` for them.
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>, room: bool) -> Poll<News> {
-        for under_way in [&mut self.events, &mut self.looks] {
+        for under_way in [&mut self.events, &mut self.looks, &mut self.deeds] {
             if let Poll::Ready(Some((ticket, told))) = under_way.poll_next_unpin(cx) {
                 return Poll::Ready(News::Told(ticket, told));
             }

@@ -53,6 +53,8 @@ pub(super) struct Talk {
     seat: Option<Box<Seat>>,
     pulse: Pulse,
     clock: Pin<Box<Sleep>>,
+    /// How it is closed where the dialect bounds how long the client may be silent.
+    silent: (CloseCode, &'static str),
     /// Asked for by the dialect; done when everything before it was sent.
     closing: Option<(CloseCode, &'static str)>,
     draining: bool,
@@ -80,6 +82,7 @@ impl Talk {
             seat: None,
             clock: Box::pin(tokio::time::sleep_until(pulse.next())),
             pulse,
+            silent: (CloseCode::Done, "silent"),
             closing: None,
             draining: false,
             context,
@@ -171,6 +174,7 @@ impl Talk {
     }
 
     fn message(&mut self, message: Bytes) {
+        self.pulse.heard();
         if self.closing.is_none() {
             self.session.message(message, &mut self.effects);
             self.carry_out();
@@ -262,6 +266,11 @@ impl Talk {
                 let told = self.channels.unsubscribe(&channel);
                 self.session.told(ticket, Ok(told), &mut self.effects);
             }
+            Effect::Do(ticket, deed) => self.channels.carry_out(ticket, deed),
+            Effect::Silence(most, code, reason) => {
+                self.pulse.bound_silence(most);
+                self.silent = (code, reason);
+            }
             Effect::Look(ticket, query) => self.channels.look(ticket, query),
             Effect::Status(ticket, id) => self.channels.status(ticket, id),
             Effect::Close(code, reason) => self.closing = Some((code, reason)),
@@ -298,6 +307,10 @@ impl Talk {
         loop {
             match self.pulse.check() {
                 Due::Nothing => {}
+                Due::Silent => {
+                    self.context.metrics.limit_reached("silence");
+                    return Some(End::Close(self.silent.0, self.silent.1));
+                }
                 Due::Dead => {
                     self.context.metrics.limit_reached("pong");
                     return Some(End::Close(CloseCode::TooSlow, "no pong"));

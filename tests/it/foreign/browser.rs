@@ -1,4 +1,4 @@
-//! A page in a real browser that calls over WebSocket.
+//! Pages in a real browser, which call over WebSocket.
 
 use std::convert::Infallible;
 
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use crate::flow;
 use crate::support::{PATIENCE, Process, Setup, TOKEN};
 
 /// Headless, and silent towards the rest of the world.
@@ -36,14 +37,43 @@ async fn a_page_calls() {
     let setup = Setup::new().config(route).script("greet.js", greet);
     let daemon = setup.start().await;
 
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let site = listener.local_addr().unwrap();
-    let (told, mut results) = mpsc::channel(1);
-    let serving = tokio::spawn(serve(listener, told));
-
     let task = json!({
         "url": daemon.ws_url("/rpc"), "token": TOKEN, "method": "greet", "params": {"name": "page"},
     });
+    let result = show(include_str!("../../clients/page.html"), &task).await;
+    assert_eq!(result["protocol"], "callway.jsonrpc");
+    assert_eq!(result["response"]["result"], "hello page");
+}
+
+#[tokio::test]
+async fn a_page_speaks_flow() {
+    let daemon = flow::setup("").start().await;
+    let originator = json!({
+        "name": "Jane Doe", "role": "external",
+        "profile": {"fullName": "Jane Doe", "timezone": -5, "picture": "https://example.com/jane.jpg"},
+        "metadata": {"clientNumber": "12345", "preference": "A,B,G"},
+    });
+    let payload = json!({
+        "threadId": "jane.doe", "speech": "event attachment", "originator": originator,
+        "attachment": {"type": "event", "payload": {"name": "MY EVENT"}},
+    });
+    let task = json!({
+        "base": format!("http://{}/flow", daemon.address), "clientId": "first",
+        "message": {"type": "message.send", "payload": payload},
+    });
+    let heard = show(include_str!("../../clients/flow.html"), &task).await;
+    assert_eq!(heard[0], json!({"type": "pong"}), "{heard}");
+    assert_eq!(heard[1]["type"], "message.delivered");
+    assert_eq!(heard[1]["payload"]["originator"], originator);
+    assert_eq!(flow::text(&heard[2]), "you said event attachment");
+}
+
+/// Shows a page, whose task stands in its fragment; comes back with what it posts.
+async fn show(page: &'static str, task: &Value) -> Value {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let site = listener.local_addr().unwrap();
+    let (told, mut results) = mpsc::channel(1);
+    let serving = tokio::spawn(serve(listener, page, told));
     let task = percent_encoding::utf8_percent_encode(
         &task.to_string(),
         percent_encoding::NON_ALPHANUMERIC,
@@ -51,26 +81,23 @@ async fn a_page_calls() {
     .to_string();
     let profile = tempfile::tempdir().unwrap();
     let data = format!("--user-data-dir={}", profile.path().join("data").display());
-    let page = format!("http://{site}/#{task}");
-    let args = [&FLAGS[..], &[&data, &page]].concat();
+    let url = format!("http://{site}/#{task}");
+    let args = [&FLAGS[..], &[&data, &url]].concat();
     // Its helpers belong to its process group and end with it.
     let _browser = Process::start("chromium", &args, &[], &profile.path().join("log"));
-
     let result = tokio::time::timeout(PATIENCE * 2, results.recv()).await;
-    let result: Value = result.expect("the page says nothing").unwrap();
-    assert_eq!(result["protocol"], "callway.jsonrpc");
-    assert_eq!(result["response"]["result"], "hello page");
     serving.abort();
+    result.expect("the page says nothing").unwrap()
 }
 
 /// Serves the page, and takes what it posts.
-async fn serve(listener: TcpListener, told: mpsc::Sender<Value>) {
+async fn serve(listener: TcpListener, page: &'static str, told: mpsc::Sender<Value>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let told = told.clone();
         let served = http1::Builder::new().serve_connection(
             TokioIo::new(stream),
-            service_fn(move |request| answer(request, told.clone())),
+            service_fn(move |request| answer(request, page, told.clone())),
         );
         tokio::spawn(async move {
             // The browser may go away at any time.
@@ -81,17 +108,18 @@ async fn serve(listener: TcpListener, told: mpsc::Sender<Value>) {
 
 async fn answer(
     request: Request<Incoming>,
+    page: &'static str,
     told: mpsc::Sender<Value>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut page = "";
+    let mut body = "";
     if request.method() == Method::POST {
-        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let posted = request.into_body().collect().await.unwrap().to_bytes();
         // Only the first word counts.
-        told.try_send(serde_json::from_slice(&body).unwrap()).ok();
+        told.try_send(serde_json::from_slice(&posted).unwrap()).ok();
     } else if request.uri().path() == "/" {
-        page = include_str!("../../clients/page.html");
+        body = page;
     }
-    let mut response = Response::new(Full::from(page));
+    let mut response = Response::new(Full::from(body));
     let html = hyper::header::HeaderValue::from_static("text/html; charset=utf-8");
     response.headers_mut().insert("content-type", html);
     Ok(response)
