@@ -28,8 +28,8 @@ pub trait Session: Send {
     /// A message came in. Nobody has looked whether it is UTF-8: binary frames count as text.
     fn message(&mut self, message: Bytes, effects: &mut Effects);
 
-    /// A call that was asked for by [`Effect::Call`] or [`Effect::CallAs`] has its outcome. Told once for each, but not
-    /// for calls that were cancelled.
+    /// A call that was asked for by [`Effect::Call`] or [`Effect::CallAs`] has its outcome. Told
+    /// once for each, but not for calls that were cancelled.
     fn outcome(&mut self, ticket: Ticket, outcome: Outcome, effects: &mut Effects);
 
     /// The responder of a call sent interim news. It may have had its outcome already.

@@ -145,7 +145,7 @@ async fn any_action_that_has_a_route_is_one_and_carries_no_credential() {
     let mut socket = connect(&daemon).await;
     let token = register(&mut socket, "tom").await;
     let message = json!({
-        "action": "NewMessage", "sender": "ann", "Token": token, "api_key": KEY, "message": ["hi"],
+        "Action": "NewMessage", "sender": "ann", "Token": token, "api_key": KEY, "Message": ["hi"],
     });
     let members = json!({"action": "NewMessage", "sender": "ann", "message": ["hi"]});
     assert_eq!(
@@ -199,4 +199,30 @@ async fn answers_keep_the_order_and_what_ends_a_token_waits_its_turn() {
         ask(&mut socket, decision(&last, "back")).await,
         decided("action:tom heard back")
     );
+}
+
+#[tokio::test]
+async fn large_answers_that_waited_for_a_slow_one_all_arrive() {
+    let daemon = setup("")
+        .config("[[route]]\nmethod = \"game/Slow\"\nscript = \"slow.js\"\n")
+        .script(
+            "slow.js",
+            "var end = Date.now() + 1000; while (Date.now() < end) {} return 'slow';",
+        )
+        .start()
+        .await;
+    let mut socket = connect(&daemon).await;
+    let token = register(&mut socket, "tom").await;
+    let slow = json!({"action": "Slow", "token": token});
+    socket.send(slow.to_string()).await;
+    // Together far more than limits.send_queue, and than a socket takes at once.
+    let large = "x".repeat(100_000);
+    for n in 0..60 {
+        let message = json!({"action": "NewMessage", "token": token, "message": large, "n": n});
+        socket.send(message.to_string()).await;
+    }
+    assert_eq!(socket.next().await["message"], "slow");
+    for n in 0..60 {
+        assert_eq!(socket.next().await["message"]["n"], n);
+    }
 }

@@ -12,8 +12,8 @@ use crate::call::Outcome;
 use crate::config::{ActionOptions, Limits};
 use crate::dialect::{CloseCode, Effect, Effects, Request, Session, Ticket};
 
-/// Answers that may wait for an earlier one. Messages under way have a bound of their own; this
-/// one is for clients that send nonsense meanwhile.
+/// Answers that may wait for an earlier one. Messages that want something have a bound of their
+/// own; this one is for clients that send nonsense meanwhile.
 const WAITING: usize = 1024;
 
 /// The state of one conversation.
@@ -22,7 +22,8 @@ const WAITING: usize = 1024;
 /// behind it waits for that: a token is good for what was sent before it ended.
 pub struct Conversation {
     options: Arc<ActionOptions>,
-    /// Messages that may be under way.
+    /// Messages that may be unanswered. Those count too whose answer is there and waits for its
+    /// turn: answers may be large.
     most: usize,
     next: Ticket,
     /// What was asked and not answered yet, in the order in which it came.
@@ -111,8 +112,7 @@ impl Conversation {
 
 impl Session for Conversation {
     fn message(&mut self, message: Bytes, effects: &mut Effects) {
-        let under_way = |asked: &&Asked| !matches!(asked.state, State::Done(_));
-        let full = self.asked.iter().filter(under_way).count() >= self.most;
+        let full = self.asked.len() >= self.most;
         let state = match Action::read(&message, &self.options) {
             Err(said) => State::Done(self.text(&said)),
             Ok(action) if full => {

@@ -22,9 +22,13 @@ pub(super) struct Fields {
     pub(super) prompt: String,
     pub(super) token: Option<Secret>,
     pub(super) has_message: bool,
-    /// Every member but the credentials, as it was written; not looked at yet.
+    /// Every member but the token and the key, its value as it was written and not looked at yet.
+    /// Responders need not know the protocol's names in any case but one.
     pub(super) params: Option<Payload>,
 }
+
+/// The members that mean something to the protocol and travel on.
+const KNOWN: [&str; 5] = ["action", "checksum", "name", "prompt", "message"];
 
 impl Fields {
     /// Reads a message. `None` for what is no object, or has another type where a text belongs.
@@ -46,19 +50,19 @@ impl Fields {
             if reserved.is_some_and(is) {
                 continue;
             }
-            if is("action") {
-                fields.action = text(value)?;
-            } else if is("checksum") {
-                fields.checksum = secret(value)?;
-            } else if is("name") {
-                fields.name = text(value)?;
-            } else if is("prompt") {
-                fields.prompt = text(value)?;
-            } else if is("message") {
-                fields.has_message = !matches!(value.get(), "null" | "\"\"");
+            let known = KNOWN.into_iter().find(|known| is(known));
+            match known {
+                Some("action") => fields.action = text(value)?,
+                Some("checksum") => fields.checksum = secret(value)?,
+                Some("name") => fields.name = text(value)?,
+                Some("prompt") => fields.prompt = text(value)?,
+                Some("message") => {
+                    fields.has_message = !matches!(value.get(), "null" | "\"\"");
+                }
+                _ => {}
             }
             params.push(if params.is_empty() { '{' } else { ',' });
-            params.push_str(&serde_json::Value::from(&*name).to_string());
+            params.push_str(&serde_json::Value::from(known.unwrap_or(&name)).to_string());
             params.push(':');
             params.push_str(value.get());
         }
@@ -175,11 +179,11 @@ mod tests {
 
     #[test]
     fn credentials_do_not_travel_however_they_are_written() {
-        let message = r#"{"action":"NewMessage","t\u006fken":"s1","TOKEN":"s2","api_KEY":"s3","message": {"n":[1.50]},"x\"y":1}"#;
+        let message = r#"{"action":"NewMessage","t\u006fken":"s1","TOKEN":"s2","api_KEY":"s3","Message": {"n":[1.50]},"Sender":"ann","x\"y":1}"#;
         let params = read(message).unwrap().into_params();
         assert_eq!(
             params.bytes(),
-            r#"{"action":"NewMessage","message":{"n":[1.50]},"x\"y":1}"#.as_bytes()
+            r#"{"action":"NewMessage","message":{"n":[1.50]},"Sender":"ann","x\"y":1}"#.as_bytes()
         );
         let empty = read(r#"{"token":"s"}"#).unwrap().into_params();
         assert_eq!(empty.bytes(), "{}".as_bytes());

@@ -10,7 +10,7 @@ use super::said::{DECISION, MISSING_FIELDS, NO_DECISION, NOT_JSON, NOT_SAVED, Sa
 use crate::auth::Caller;
 use crate::call::{Kind, Outcome, Payload};
 use crate::config::ActionOptions;
-use crate::router::as_segment;
+use crate::router::{as_segment, check_name};
 
 /// The action of the protocol that calls a method; the other name of it is [`DECISION`].
 const TAKE_DECISION: &str = "TakeDecision";
@@ -18,6 +18,9 @@ const TAKE_DECISION: &str = "TakeDecision";
 const CONNECTION: &str = "Connection";
 /// The same of what comes before any action.
 const ROOT: &str = "root";
+
+/// What is said about an action that no route takes, where that is said.
+const UNKNOWN: &str = "Unknown action";
 
 /// The member that tells a responder of the account.
 const ACCOUNT: &str = "account";
@@ -79,7 +82,7 @@ impl Action {
                 let token = fields.token;
                 Ok(Action::asking(name, Question::Disconnect { token }))
             }
-            _ => Ok(call(name, fields, options)),
+            _ => call(name, fields, options),
         }
     }
 
@@ -129,16 +132,20 @@ fn register(fields: Fields) -> Result<Action, Said> {
 
 /// Whatever else is an action of the game. A decision needs a message, and is answered also where
 /// no route takes it.
-fn call(name: &str, mut fields: Fields, options: &ActionOptions) -> Action {
+fn call(name: &str, mut fields: Fields, options: &ActionOptions) -> Result<Action, Said> {
     let decides = name == TAKE_DECISION || name == DECISION;
     let (spelled, route) = match decides {
         true => (TAKE_DECISION, DECISION),
         false => (name, name),
     };
     let method: Arc<str> = options.methods.with_wildcard(&as_segment(spelled)).into();
+    if !decides && check_name(&method).is_err() {
+        // No method has such a name. It is not repeated: it may be as long as a message.
+        return Err(bad(ROOT, 404, UNKNOWN).unknown());
+    }
     let token = fields.token.take();
     let complete = fields.has_message || !decides;
-    Action {
+    Ok(Action {
         question: Question::Admit {
             token,
             method: method.clone(),
@@ -148,7 +155,7 @@ fn call(name: &str, mut fields: Fields, options: &ActionOptions) -> Action {
             route: route.into(),
             call: complete.then(|| (method, fields.into_params())),
         },
-    }
+    })
 }
 
 /// The member that callway adds, which a client may not forge.
@@ -218,7 +225,7 @@ impl Plan {
             Refusal::Unknown => bad(route, 404, "Account doesn't exist"),
             Refusal::NoToken => bad(CONNECTION, 401, "No token in request body"),
             Refusal::Token => bad(CONNECTION, 403, "Invalid Token"),
-            Refusal::NoRoute => bad(route, 404, "Unknown action").unknown(),
+            Refusal::NoRoute => bad(route, 404, UNKNOWN).unknown(),
             Refusal::Generate(_) if route == CONNECTION => {
                 bad(route, 500, "Error generating token")
             }

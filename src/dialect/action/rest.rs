@@ -36,6 +36,8 @@ impl Rest {
                 return Some(Answer::new(200, "application/json", body));
             }
             "health" | "Status" => "GET, HEAD, OPTIONS",
+            "GetEntities" if matches!(&*head.verb, "GET" | "POST") => return None,
+            "GetEntities" => "GET, POST, OPTIONS",
             _ if head.verb == "POST" => return None,
             _ => "POST, OPTIONS",
         };

@@ -56,7 +56,7 @@ struct Twins<'a> {
 
 impl Twins<'_> {
     async fn answer(&self, parts: &Parts, head: &Head, body: Incoming) -> Answer {
-        if head.path == SOCKET {
+        if head.path.trim_end_matches('/') == SOCKET {
             return upgrade::required();
         }
         if let Some(answer) = self.rest.at_once(head) {

@@ -21,6 +21,8 @@ pub(super) struct Outbox {
     bytes: usize,
     /// `limits.send_queue`.
     limit: usize,
+    /// Bytes that may wait: the limit, or as many as there were at once.
+    room: usize,
     /// Something was given to the socket that may not have left it.
     unflushed: bool,
     /// Since when nothing moves, and what had been written by then.
@@ -33,6 +35,7 @@ impl Outbox {
             waiting: VecDeque::new(),
             bytes: 0,
             limit,
+            room: limit,
             unflushed: false,
             stalled: None,
         }
@@ -59,9 +62,20 @@ impl Outbox {
         self.bytes < self.limit / 4
     }
 
-    /// Whether the client is too slow. One message may be larger than the whole queue.
+    /// Whether no more waits than the limit has it.
+    pub(super) fn is_within(&self) -> bool {
+        self.bytes <= self.limit
+    }
+
+    /// Makes room for what waits. What comes at once may be more than the limit: one large message,
+    /// or answers in their order, which waited for a slow one. That is not the client's slowness.
+    pub(super) fn make_room(&mut self) {
+        self.room = self.limit.max(self.bytes);
+    }
+
+    /// Whether the client is too slow.
     pub(super) fn is_over(&self) -> bool {
-        self.bytes > self.limit && self.waiting.len() > 1
+        self.bytes > self.room
     }
 
     /// Whether nothing has moved for too long.

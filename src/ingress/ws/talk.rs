@@ -231,6 +231,7 @@ impl Talk {
 
     /// Carries out what the dialect wants, in order, and what comes of that.
     fn carry_out(&mut self) {
+        let within = self.outbox.is_within();
         while !self.effects.is_empty() {
             let mut effects = std::mem::take(&mut self.effects);
             for effect in effects.drain(..) {
@@ -239,6 +240,9 @@ impl Talk {
             if self.effects.is_empty() {
                 self.effects = effects; // keeps its room for the next time
             }
+        }
+        if within {
+            self.outbox.make_room();
         }
     }
 

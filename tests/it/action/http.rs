@@ -138,7 +138,35 @@ async fn mistakes_have_a_status() {
         (get.status, get.header("allow")),
         (405, Some("POST, OPTIONS"))
     );
-    assert_eq!(client.get("/game/ws").await.status, 426);
+    for path in ["/game/ws", "/game/ws/"] {
+        assert_eq!(client.get(path).await.status, 426);
+    }
+}
+
+#[tokio::test]
+async fn entities_are_got() {
+    let daemon = setup("")
+        .config("[[route]]\nmethod = \"game/GetEntities\"\nscript = \"entities.js\"")
+        .script("entities.js", "return [request.user.id];")
+        .start()
+        .await;
+    let client = http(&daemon);
+    let registration = json!({"API_KEY": KEY, "checksum": "c", "name": "tom", "prompt": "p"});
+    let reply = client.post("/game/Register", &registration).await;
+    let token = reply.json()["token"].as_str().unwrap().to_owned();
+    let known = with_token(&daemon, &token);
+    let reply = known.get("/game/GetEntities").await;
+    assert_eq!(
+        reply.json(),
+        json!({"message": ["action:tom"], "status": 200})
+    );
+    let reply = client.get("/game/GetEntities").await;
+    assert_eq!(seen(&reply), failed(401, "No token in request body"));
+    let reply = known.send("DELETE", "/game/GetEntities", b"").await;
+    assert_eq!(
+        (reply.status, reply.header("allow")),
+        (405, Some("GET, POST, OPTIONS"))
+    );
 }
 
 #[tokio::test]

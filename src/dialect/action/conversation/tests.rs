@@ -345,6 +345,31 @@ fn nonsense_behind_a_slow_call_is_bounded() {
 }
 
 #[test]
+fn answers_that_wait_for_an_earlier_one_count_as_unanswered() {
+    let mut conversation = conversation(false);
+    let most = Limits::default().in_flight_per_connection;
+    let decide = r#"{"action":"TakeDecision","token":"t","message":"m"}"#;
+    say(&mut conversation, decide);
+    for _ in 1..most {
+        let ticket = questions(&say(&mut conversation, decide))[0];
+        let (ticket, ..) = call(&answer(&mut conversation, ticket, somebody()));
+        assert!(end(&mut conversation, ticket, result("done")).is_empty());
+    }
+    let effects = say(&mut conversation, decide);
+    let limit = [Effect::Limit("in_flight_per_connection")];
+    assert_eq!(format!("{effects:?}"), format!("{limit:?}"));
+}
+
+#[test]
+fn a_name_that_no_method_can_have_is_not_repeated() {
+    let message = json!({"action": "x".repeat(10_000), "token": "t"}).to_string();
+    let effects = say(&mut conversation(true), &message);
+    let unknown = json!({"status": "error", "route": "root", "message": "Unknown action"});
+    assert_eq!(sent(&effects), [unknown]);
+    assert!(say(&mut conversation(false), &message).is_empty());
+}
+
+#[test]
 fn no_secret_shows_itself() {
     let message =
         r#"{"action":"Register","API_KEY":"s3cret","checksum":"s3cret","name":"n","prompt":"p"}"#;
