@@ -4,6 +4,7 @@
 //! The spool is always on the way, not only when a bus is away: so there is one path, in order,
 //! whatever happens, and what was acknowledged is on disk whether or not the process lives on.
 
+mod account;
 mod backlog;
 mod out;
 mod record;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{FutureExt as _, TryFutureExt as _};
 
+use self::account::Outlet;
 use self::out::Out;
 use self::record::{Header, To};
 use self::sender::Sender;
@@ -39,6 +41,7 @@ const CALL_HEADER: usize = 4096;
 pub struct Bridge {
     context: Context,
     buses: HashMap<Arc<str>, Bus>,
+    accounts: Vec<Outlet>,
 }
 
 struct Bus {
@@ -70,6 +73,7 @@ impl Bridge {
             (name.clone(), bus)
         };
         Arc::new(Bridge {
+            accounts: account::outlets(context),
             context: context.clone(),
             buses: mqtt.chain(amqp).map(bus).collect(),
         })
@@ -152,7 +156,7 @@ impl Outward for Bridge {
         origin: &Origin,
     ) -> Result<Option<Forwarded>, Fault> {
         let captures = row.pattern.captures(&event.channel);
-        let debts = debts(event, row, origin, &captures)?;
+        let debts = self.debts(event, row, origin, &captures)?;
         let call = call(&self.context, event, row, origin, &captures)?;
         let hooks = self.context.webhooks.owed(event);
         if debts.is_empty() && hooks.is_empty() && call.is_none() {
@@ -194,54 +198,64 @@ impl Outward for Bridge {
     }
 }
 
-/// The buses that an event goes to. None goes back over the bus on which it came.
-fn debts(
-    event: &Event,
-    row: &Channel,
-    origin: &Origin,
-    captures: &Captures,
-) -> Result<Vec<Debt>, Fault> {
-    let came_over = match origin {
-        Origin::Bus { name, .. } => Some(name),
-        Origin::Client { .. } => None,
-    };
-    let debt = |bus: &Arc<str>, to: To| Debt {
-        header: Header {
-            bus: bus.clone(),
-            to,
-            channel: event.channel.clone(),
-            event_id: event.id.to_string(),
-            caller: match origin {
-                Origin::Client { caller, .. } => Some(caller.token().name.clone()),
-                Origin::Bus { .. } => None,
-            },
-            via: origin.via().as_str().to_owned(),
-            hops: event.hops,
-            traceparent: event.traceparent.clone(),
-            form: event.payload.form(),
-        },
-        payload: event.payload.bytes().clone(),
-    };
-    let mut debts = Vec::new();
-    if let Some(mqtt) = &row.mqtt
-        && mqtt.direction.sends_out()
-        && came_over != Some(&mqtt.bus)
-    {
-        let topic = mqtt.topic.expand(captures, Place::Topic)?;
-        let qos = mqtt.qos;
-        debts.push(debt(&mqtt.bus, To::Mqtt { topic, qos }));
-    }
-    if let Some(amqp) = &row.amqp
-        && amqp.direction.sends_out()
-        && came_over != Some(&amqp.bus)
-    {
-        let to = To::Amqp {
-            exchange: amqp.exchange.clone(),
-            routing_key: amqp.routing_key.expand(captures, Place::RoutingKey)?,
+impl Bridge {
+    /// The buses that an event goes to. None goes back over the bus on which it came.
+    fn debts(
+        &self,
+        event: &Event,
+        row: &Channel,
+        origin: &Origin,
+        captures: &Captures,
+    ) -> Result<Vec<Debt>, Fault> {
+        let came_over = match origin {
+            Origin::Bus { name, .. } => Some(name),
+            Origin::Client { .. } => None,
         };
-        debts.push(debt(&amqp.bus, to));
+        let debt = |bus: &Arc<str>, to: To| Debt {
+            header: Header {
+                bus: bus.clone(),
+                to,
+                channel: event.channel.clone(),
+                event_id: event.id.to_string(),
+                caller: match origin {
+                    Origin::Client { caller, .. } => Some(caller.token().name.clone()),
+                    Origin::Bus { .. } => None,
+                },
+                via: origin.via().as_str().to_owned(),
+                hops: event.hops,
+                traceparent: event.traceparent.clone(),
+                form: event.payload.form(),
+            },
+            payload: event.payload.bytes().clone(),
+        };
+        let mut debts = Vec::new();
+        if let Some(mqtt) = &row.mqtt
+            && mqtt.direction.sends_out()
+            && came_over != Some(&mqtt.bus)
+        {
+            let topic = mqtt.topic.expand(captures, Place::Topic)?;
+            let qos = mqtt.qos;
+            debts.push(debt(&mqtt.bus, To::Mqtt { topic, qos }));
+        }
+        if let Some(amqp) = &row.amqp
+            && amqp.direction.sends_out()
+            && came_over != Some(&amqp.bus)
+        {
+            let to = To::Amqp {
+                exchange: amqp.exchange.clone(),
+                routing_key: amqp.routing_key.expand(captures, Place::RoutingKey)?,
+            };
+            debts.push(debt(&amqp.bus, to));
+        }
+        for outlet in &self.accounts {
+            if came_over != Some(&outlet.bus)
+                && let Some(to) = outlet.address(&self.context, event, row)
+            {
+                debts.push(debt(&outlet.bus, to));
+            }
+        }
+        Ok(debts)
     }
-    Ok(debts)
 }
 
 /// The method that is called with an event.

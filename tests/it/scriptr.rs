@@ -1,5 +1,7 @@
 //! scriptr's WebSocket and HTTP form, as its clients speak them.
 
+mod buses;
+
 use serde_json::{Value, json};
 
 use crate::support::{Daemon, Http, HttpReply, POWERLESS, Service, Setup, TOKEN, Ws};
