@@ -23,6 +23,7 @@ use self::out::Out;
 use self::record::{Header, To};
 use self::sender::Sender;
 use self::waiters::{Arrival, Waiters};
+use crate::auth::{Caller, Verb};
 use crate::call::{Call, CallId, Deadline, Fault, Kind};
 use crate::channel::{Event, Forwarded, Origin, Outward};
 use crate::config::Channel;
@@ -107,13 +108,13 @@ impl Bridge {
         Ok(self.context.spool.append(&bus.queue, lane, record)?.await?)
     }
 
-    /// Keeps all that is owed to buses and webhooks, or nothing, if there is no room for the call
+    /// Keeps all that is owed to buses and webhooks, or nothing, if there is no room for the calls
     /// either.
     fn spool(
         &self,
         debts: &[Debt],
         hooks: Vec<Draft<'_>>,
-        call: Option<&Call>,
+        calls: &[Call],
     ) -> Result<(Vec<Sent>, Vec<Appended>), Fault> {
         let mut buses = Vec::with_capacity(debts.len());
         let mut drafts = Vec::with_capacity(debts.len());
@@ -128,7 +129,8 @@ impl Bridge {
             });
         }
         drafts.extend(hooks);
-        let beside = call.map(|call| (oneway::QUEUE, call.params.len() + CALL_HEADER));
+        let beside = calls.iter().map(|call| call.params.len() + CALL_HEADER);
+        let beside = (!calls.is_empty()).then(|| (oneway::QUEUE, beside.sum()));
         let mut appended = self.context.spool.append_all(drafts, beside)?;
         let posted = appended.split_off(buses.len().min(appended.len()));
         let both = buses.into_iter().zip(appended).map(|(bus, appended)| {
@@ -157,22 +159,22 @@ impl Outward for Bridge {
     ) -> Result<Option<Forwarded>, Fault> {
         let captures = row.pattern.captures(&event.channel);
         let debts = self.debts(event, row, origin, &captures)?;
-        let call = call(&self.context, event, row, origin, &captures)?;
+        let calls = calls(&self.context, event, row, origin, &captures)?;
         let hooks = self.context.webhooks.owed(event);
-        if debts.is_empty() && hooks.is_empty() && call.is_none() {
+        if debts.is_empty() && hooks.is_empty() && calls.is_empty() {
             return Ok(None);
         }
         let mut kept: Vec<BoxFuture<'static, Result<(), Unkept>>> = Vec::new();
         let mut arrivals = Vec::new();
         // Nobody tells when a webhook has taken something: that may be in hours.
         let told = hooks.is_empty();
-        let (sent, posted) = self.spool(&debts, hooks, call.as_ref())?;
+        let (sent, posted) = self.spool(&debts, hooks, &calls)?;
         for (appended, arrival) in sent {
             kept.push(appended.boxed());
             arrivals.push(arrival);
         }
         kept.extend(posted.into_iter().map(|posted| posted.boxed()));
-        if let Some(call) = call {
+        for call in calls {
             let oneway = self.context.oneway.clone();
             // The first poll puts it into the spool, so it is polled now.
             let accepting = async move { oneway.accept(&call).await.map(drop) };
@@ -258,22 +260,17 @@ impl Bridge {
     }
 }
 
-/// The method that is called with an event.
-fn call(
+/// The calls of what is called with an event: by its row, and by scripts that subscribed.
+fn calls(
     context: &Context,
     event: &Event,
     row: &Channel,
     origin: &Origin,
     captures: &Captures,
-) -> Result<Option<Call>, Fault> {
-    let Some(call) = &row.call else {
-        return Ok(None);
-    };
-    // The configuration names no token row that is not there.
-    let caller = context.auth.by_name(&call.caller).ok_or_else(unfit)?;
-    Ok(Some(Call {
+) -> Result<Vec<Call>, Fault> {
+    let call = |method: Arc<str>, caller: Caller| Call {
         id: CallId::new(),
-        method: call.method.expand(captures, Place::Name)?.into(),
+        method,
         params: event.payload.clone(),
         caller,
         via: origin.via(),
@@ -283,7 +280,25 @@ fn call(
         key: None,
         http: None,
         progress: None,
-    }))
+    };
+    let mut calls = Vec::new();
+    if let Some(row) = &row.call {
+        // The configuration names no token row that is not there.
+        let caller = context.auth.by_name(&row.caller).ok_or_else(unfit)?;
+        calls.push(call(
+            row.method.expand(captures, Place::Name)?.into(),
+            caller,
+        ));
+    }
+    for subscription in context.scripts.of(&event.channel) {
+        // Its token may have been revoked, or a grant taken away, since it subscribed.
+        let caller = context.auth.by_name(&subscription.caller);
+        let may = |caller: &Caller| caller.may(Verb::Subscribe, &event.channel);
+        if let Some(caller) = caller.filter(may) {
+            calls.push(call(subscription.method, caller));
+        }
+    }
+    Ok(calls)
 }
 
 fn unfit() -> Fault {

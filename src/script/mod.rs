@@ -15,6 +15,7 @@ mod lua;
 mod pool;
 mod reach;
 mod service;
+mod surface;
 mod wire;
 
 pub use self::check::{CheckError, check};

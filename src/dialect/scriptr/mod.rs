@@ -6,6 +6,7 @@
 mod command;
 mod conversation;
 mod failure;
+mod multipart;
 mod rest;
 mod wire;
 

@@ -261,6 +261,13 @@ fn request<'js>(ctx: &Ctx<'js>, work: &Work, script: &Script) -> Result<Object<'
     user.set("id", work.caller.as_str())?;
     user.set("name", work.caller.as_str())?;
     request.set("user", user)?;
-    request.set("files", Object::new(ctx.clone())?)?;
+    let files = match http.and_then(|http| http.files.as_ref()) {
+        Some(files) => ctx.json_parse(&files[..])?,
+        None => Object::new(ctx.clone())?.into_value(),
+    };
+    request.set("files", files)?;
+    let account = Object::new(ctx.clone())?;
+    account.set("accountKey", work.account.as_str())?;
+    request.set("account", account)?;
     Ok(request)
 }
