@@ -2,6 +2,7 @@
 
 mod buses;
 mod clients;
+mod example;
 mod surface;
 
 use serde_json::{Value, json};

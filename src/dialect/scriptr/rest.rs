@@ -300,8 +300,12 @@ mod tests {
         assert_eq!(files["file"][0]["fileName"], "a.csv");
         assert_eq!(files["file"][0]["content"], "x,y");
         assert_eq!(upload.parts.raw_body.unwrap(), "x,y".as_bytes());
-        let params = upload.params.to_value();
-        assert_eq!(params, serde_json::json!({"fileName": "a.csv", "q": "1"}));
+        let mut params = upload.params;
+        params.check(128).unwrap();
+        assert_eq!(
+            params.to_value(),
+            serde_json::json!({"fileName": "a.csv", "q": "1"})
+        );
     }
 
     #[test]
