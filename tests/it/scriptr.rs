@@ -1,5 +1,6 @@
 //! scriptr's WebSocket and HTTP form, as its clients speak them.
 
+mod access;
 mod buses;
 mod clients;
 mod example;

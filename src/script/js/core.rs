@@ -35,9 +35,15 @@ const MISSING: [&str; 8] = [
     "tweet",
 ];
 
-/// Defines the names; nothing is made yet. A script may use each for something of its own.
-pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<(), Error> {
-    for name in GLOBALS {
+/// Defines the names that a script mentions; nothing is made yet. It may use each for something of
+/// its own. Most scripts mention none, and each call begins with this.
+pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, source: &[u8]) -> Result<(), Error> {
+    let Ok(source) = std::str::from_utf8(source) else {
+        return Ok(());
+    };
+    let globals = ctx.globals();
+    let wanted = |name: &str| source.contains(name) && !globals.contains_key(name).unwrap_or(true);
+    for name in GLOBALS.into_iter().filter(|name| wanted(name)) {
         let session = session.clone();
         let get = move |ctx: Ctx<'js>| {
             let globals: Object = core(&ctx, &session)?.get("globals")?;
@@ -47,7 +53,7 @@ pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<(), Error> {
         };
         lazy(ctx, name, get)?;
     }
-    for name in MISSING {
+    for name in MISSING.into_iter().filter(|name| wanted(name)) {
         let refuse = move |ctx: Ctx<'js>| -> Result<Value<'js>, Error> {
             let message = format!("{name} is not provided by callway");
             Err(Exception::throw_message(&ctx, &message))

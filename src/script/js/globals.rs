@@ -7,7 +7,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rquickjs::function::{Opt, Rest};
 use rquickjs::{Coerced, Ctx, Error, Exception, Function, Object, Value};
 
-use super::core;
 use crate::script::host::Session;
 use crate::script::wire::{Ask, Thrown};
 
@@ -46,8 +45,7 @@ pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<(), Error> {
             bytes.map_err(|_| Exception::throw_type(&ctx, "btoa: a character above 255"))?;
         Ok::<_, Error>(BASE64.encode(bytes))
     };
-    globals.set("btoa", Function::new(ctx.clone(), btoa)?)?;
-    core::define(ctx, session)
+    globals.set("btoa", Function::new(ctx.clone(), btoa)?)
 }
 
 /// Publishes and waits until the event is kept. `bare` sends a string as it is, not as JSON.

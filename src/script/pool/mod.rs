@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, oneshot};
 
 use self::floor::{Event, Floor, Job};
+use super::acl::Anonymous;
 use super::fetch::Fetcher;
 use super::library::Library;
 use super::reach::Reach;
@@ -38,6 +39,8 @@ pub struct Pool {
     budgets: Budgets,
     /// What scripts are told as their account.
     account: String,
+    /// Who is not authenticated.
+    anonymous: Anonymous,
     /// Hosts that are kept free.
     spare: usize,
     floor: Mutex<Floor>,
@@ -61,6 +64,7 @@ impl Pool {
                 memory: limits.script_memory as u64,
             },
             account: account(&context.config),
+            anonymous: Anonymous::of(&context.config),
             spare: std::thread::available_parallelism().map_or(2, usize::from),
             floor: Mutex::default(),
             busy: Notify::new(),
@@ -77,11 +81,15 @@ impl Pool {
 
     /// Runs a script for a call. Dropping the future stops the script.
     pub async fn run(self: &Arc<Self>, call: &Call, path: &str) -> Outcome {
-        let script = self
+        let (script, acl) = self
             .library
-            .get(path)
+            .with_acl(path)
             .await
             .map_err(|missing| Fault::new(Kind::MethodNotFound, missing))?;
+        if !acl.permits(call.caller.name(), &self.anonymous) {
+            let message = "the ACL in the script's .metadata file does not name this caller";
+            return Err(Fault::new(Kind::Forbidden, message));
+        }
         let (sender, mut events) = oneshot::channel();
         let mut ticket = self.submit(Job::new(script.clone(), self.work(call), sender))?;
         let mut asked = 0;

@@ -39,7 +39,11 @@ fn text(reply: &HttpReply) -> String {
 #[tokio::test]
 async fn what_is_not_provided_says_so_by_name() {
     let daemon = setup()
-        .script("touch.js", "return eval(request.parameters.code);")
+        // What a script does not mention is not there either.
+        .script(
+            "touch.js",
+            "/* sendMail runAs xmlToJson schedule push */ return eval(request.parameters.code);",
+        )
         .script("lua/touch.lua", "return require(request.parameters.name)")
         .start()
         .await;
@@ -213,8 +217,13 @@ async fn a_script_subscribes_to_a_channel() {
     run(&daemon, "/ignore").await;
     run(&daemon, "/say?what=unheard").await;
     run(&daemon, "/queue").await;
-    let heard = marks.next().await;
-    assert_eq!(heard["body"], json!({"queued": true}), "and not the other");
+    loop {
+        let body = marks.next().await["body"].clone();
+        assert_ne!(body, "unheard");
+        if body == json!({"queued": true}) {
+            break;
+        }
+    }
 }
 
 #[tokio::test]
