@@ -26,7 +26,9 @@ impl Account {
             return Err("an account name is made of letters, digits, _ and -".into());
         }
         if text == "callway" {
-            return Err("below \"callway\" are callway's own topics; take another name".into());
+            return Err(
+                "below \"callway\" are callway's own topics; take another account name".into(),
+            );
         }
         Ok(Account(text.into()))
     }

@@ -111,8 +111,15 @@ fn amqp(
     if let Some(pattern) = pattern.filter(|_| direction.takes_in()) {
         reading.keep(place, Reverse::new(pattern, &routing_key, '.'))?;
     }
+    let bus = amqp_named(reading, node, buses)?;
+    if let Some(account) = &bus.common.scriptr
+        && exchange.starts_with(&account.exchange(""))
+    {
+        let message = format!("the exchanges {}* are scriptr's", account.exchange(""));
+        reading.problem(node.get("exchange")?, message);
+    }
     Some(ChannelAmqp {
-        bus: amqp_named(reading, node, buses)?.common.name.clone(),
+        bus: bus.common.name.clone(),
         exchange,
         routing_key,
         declare: declared(node),

@@ -24,7 +24,7 @@ pub(super) fn check(reading: &mut Reading<'_>, buses: &[Bus], routes: &[Arc<Rout
             );
             reading.problem(bus_place(reading.root, bus, "calls"), message);
         }
-        check_account(reading, bus, &buses[..index]);
+        check_account(reading, bus, buses, index);
         match bus {
             Bus::Mqtt(mqtt) => check_mqtt(reading, bus, mqtt, buses, routes),
             Bus::Amqp(amqp) => check_amqp(reading, amqp, buses, routes),
@@ -33,19 +33,35 @@ pub(super) fn check(reading: &mut Reading<'_>, buses: &[Bus], routes: &[Arc<Rout
 }
 
 /// scriptr's addresses of one account are served once on a broker.
-fn check_account(reading: &mut Reading<'_>, bus: &Bus, others: &[Bus]) {
+fn check_account(reading: &mut Reading<'_>, bus: &Bus, buses: &[Bus], index: usize) {
     let Some(account) = &bus.common().scriptr else {
         return;
     };
     let same =
         |other: &&Bus| other.common().scriptr.as_ref() == Some(account) && same_broker(bus, other);
-    if let Some(other) = others.iter().find(same) {
+    let place = bus_place(reading.root, bus, "scriptr");
+    if let Some(other) = buses[..index].iter().find(same) {
         let message = format!(
             "bus {} serves the addresses of {account} on the same broker already, so each call \
              would run twice",
             other.name()
         );
-        reading.problem(bus_place(reading.root, bus, "scriptr"), message);
+        reading.problem(place, message);
+    }
+    let topics = account.topics();
+    let takes = |other: &&Bus| match other {
+        Bus::Mqtt(mqtt) if same_broker(bus, other) => {
+            let calls = mqtt.calls.as_ref().map(|calls| format!("{calls}/#"));
+            calls.is_some_and(|calls| overlap(&topics, &calls, '/'))
+        }
+        _ => false,
+    };
+    if let Some(other) = buses.iter().find(takes) {
+        let message = format!(
+            "{topics} takes in the topics of calls of bus {}",
+            other.name()
+        );
+        reading.problem(place, message);
     }
 }
 
@@ -77,10 +93,6 @@ fn check_mqtt(
     taken.extend(calls.clone().map(|filter| (filter, "the topics of calls")));
     let account = mqtt.common.scriptr.as_ref().map(Account::topics);
     if let Some(account) = &account {
-        if let Some((other, what)) = taken.iter().find(|(other, _)| overlap(account, other, '/')) {
-            let message = format!("{account} takes in {other}, {what}; take another account name");
-            reading.problem(bus_place(root, bus, "scriptr"), message);
-        }
         taken.push((account.clone(), "the topics of the account"));
     }
     for route in routes {
