@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::ingress::{Admin, Listeners};
 use crate::oneway;
 use crate::router::Table;
+use crate::schedule;
 use crate::script::Services;
 use crate::spool::SpoolError;
 use crate::store::StoreError;
@@ -95,6 +96,7 @@ impl App {
         revive::set(&context, &bridge);
         tokens::load(&context).await;
         accounts::load(&context).await;
+        context.scripts.load().await;
         Ok(App {
             context,
             listeners,
@@ -118,6 +120,7 @@ impl App {
         self.bridge.start();
         self.context.webhooks.start(&self.context);
         oneway::start(&self.context);
+        schedule::start(&self.context);
         self.context.once.sweep(&self.context);
         let sweep = channel::sweep(self.context.hub.clone(), self.context.stop.clone());
         self.context.background.spawn(sweep);

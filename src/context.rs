@@ -10,13 +10,14 @@ use tokio_util::task::TaskTracker;
 use crate::app::StartError;
 use crate::auth::{Authenticator, Tickets};
 use crate::call::Fault;
-use crate::channel::Hub;
+use crate::channel::{Hub, Scripts};
 use crate::config::Config;
 use crate::dialect::flow::Pass;
 use crate::observe::{LinkStates, Metrics, ServiceStates};
 use crate::once::Once;
 use crate::oneway::OneWay;
 use crate::router::{Dispatcher, Table};
+use crate::schedule::Schedule;
 use crate::spool::Spool;
 use crate::store::{Letter, Store};
 use crate::target::Workers;
@@ -60,6 +61,10 @@ pub struct Context {
     pub passes: Arc<Tickets<Pass>>,
     /// The channels.
     pub hub: Arc<Hub>,
+    /// The scripts that subscribed to channels themselves.
+    pub scripts: Scripts,
+    /// What scripts have scheduled.
+    pub schedule: Arc<Schedule>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The tasks that a drain waits for: client connections and deliveries being answered.
@@ -108,6 +113,8 @@ impl Context {
             webhooks: Arc::new(Webhooks::new(&config, &spool)?),
             passes: Arc::new(Tickets::new(PASS)),
             hub: Hub::new(&config, &store, &metrics)?,
+            scripts: Scripts::new(store.clone()),
+            schedule: Arc::new(Schedule::new(store.clone())),
             store,
             spool,
             once,

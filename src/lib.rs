@@ -41,6 +41,8 @@ pub mod once;
 
 pub mod oneway;
 
+pub mod schedule;
+
 pub mod spool;
 
 pub mod store;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::{AmqpBus, Bus};
 use crate::context::Context;
-use crate::ingress::{MqttCalls, MqttEvents, amqp_bus};
+use crate::ingress::{MqttAddresses, MqttCalls, MqttEvents, amqp_bus};
 use crate::link::amqp::{self, AmqpLink};
 use crate::link::mqtt::{self, Deliveries, MqttLink};
 
@@ -35,7 +35,9 @@ impl Links {
                         .then(|| Arc::new(MqttCalls::new(context, bus)) as Arc<dyn Deliveries>);
                     let events = MqttEvents::new(context, bus)
                         .map(|events| Arc::new(events) as Arc<dyn Deliveries>);
-                    let setup = mqtt::Setup::of(context, bus, calls, events);
+                    let addresses = MqttAddresses::new(context, bus)
+                        .map(|addresses| Arc::new(addresses) as Arc<dyn Deliveries>);
+                    let setup = mqtt::Setup::of(context, bus, calls, events, addresses);
                     let (link, start) = MqttLink::prepare(setup);
                     links.mqtt.insert(bus.common.name.clone(), link);
                     links.mqtt_waiting.push(start);
@@ -57,7 +59,6 @@ impl Links {
             start.start();
             if let Some(link) = self.amqp.get(&bus.common.name) {
                 amqp_bus::serve(context, &bus, link);
-                amqp_bus::serve_events(context, &bus, link);
             }
         }
     }

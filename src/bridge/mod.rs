@@ -4,6 +4,7 @@
 //! The spool is always on the way, not only when a bus is away: so there is one path, in order,
 //! whatever happens, and what was acknowledged is on disk whether or not the process lives on.
 
+mod account;
 mod backlog;
 mod out;
 mod record;
@@ -17,10 +18,12 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{FutureExt as _, TryFutureExt as _};
 
+use self::account::Outlet;
 use self::out::Out;
 use self::record::{Header, To};
 use self::sender::Sender;
 use self::waiters::{Arrival, Waiters};
+use crate::auth::{Caller, Verb};
 use crate::call::{Call, CallId, Deadline, Fault, Kind};
 use crate::channel::{Event, Forwarded, Origin, Outward};
 use crate::config::Channel;
@@ -39,6 +42,7 @@ const CALL_HEADER: usize = 4096;
 pub struct Bridge {
     context: Context,
     buses: HashMap<Arc<str>, Bus>,
+    accounts: Vec<Outlet>,
 }
 
 struct Bus {
@@ -70,6 +74,7 @@ impl Bridge {
             (name.clone(), bus)
         };
         Arc::new(Bridge {
+            accounts: account::outlets(context),
             context: context.clone(),
             buses: mqtt.chain(amqp).map(bus).collect(),
         })
@@ -103,13 +108,13 @@ impl Bridge {
         Ok(self.context.spool.append(&bus.queue, lane, record)?.await?)
     }
 
-    /// Keeps all that is owed to buses and webhooks, or nothing, if there is no room for the call
+    /// Keeps all that is owed to buses and webhooks, or nothing, if there is no room for the calls
     /// either.
     fn spool(
         &self,
         debts: &[Debt],
         hooks: Vec<Draft<'_>>,
-        call: Option<&Call>,
+        calls: &[Call],
     ) -> Result<(Vec<Sent>, Vec<Appended>), Fault> {
         let mut buses = Vec::with_capacity(debts.len());
         let mut drafts = Vec::with_capacity(debts.len());
@@ -124,7 +129,8 @@ impl Bridge {
             });
         }
         drafts.extend(hooks);
-        let beside = call.map(|call| (oneway::QUEUE, call.params.len() + CALL_HEADER));
+        let beside = calls.iter().map(|call| call.params.len() + CALL_HEADER);
+        let beside = (!calls.is_empty()).then(|| (oneway::QUEUE, beside.sum()));
         let mut appended = self.context.spool.append_all(drafts, beside)?;
         let posted = appended.split_off(buses.len().min(appended.len()));
         let both = buses.into_iter().zip(appended).map(|(bus, appended)| {
@@ -152,23 +158,23 @@ impl Outward for Bridge {
         origin: &Origin,
     ) -> Result<Option<Forwarded>, Fault> {
         let captures = row.pattern.captures(&event.channel);
-        let debts = debts(event, row, origin, &captures)?;
-        let call = call(&self.context, event, row, origin, &captures)?;
+        let debts = self.debts(event, row, origin, &captures)?;
+        let calls = calls(&self.context, event, row, origin, &captures)?;
         let hooks = self.context.webhooks.owed(event);
-        if debts.is_empty() && hooks.is_empty() && call.is_none() {
+        if debts.is_empty() && hooks.is_empty() && calls.is_empty() {
             return Ok(None);
         }
         let mut kept: Vec<BoxFuture<'static, Result<(), Unkept>>> = Vec::new();
         let mut arrivals = Vec::new();
         // Nobody tells when a webhook has taken something: that may be in hours.
         let told = hooks.is_empty();
-        let (sent, posted) = self.spool(&debts, hooks, call.as_ref())?;
+        let (sent, posted) = self.spool(&debts, hooks, &calls)?;
         for (appended, arrival) in sent {
             kept.push(appended.boxed());
             arrivals.push(arrival);
         }
         kept.extend(posted.into_iter().map(|posted| posted.boxed()));
-        if let Some(call) = call {
+        for call in calls {
             let oneway = self.context.oneway.clone();
             // The first poll puts it into the spool, so it is polled now.
             let accepting = async move { oneway.accept(&call).await.map(drop) };
@@ -194,72 +200,77 @@ impl Outward for Bridge {
     }
 }
 
-/// The buses that an event goes to. None goes back over the bus on which it came.
-fn debts(
-    event: &Event,
-    row: &Channel,
-    origin: &Origin,
-    captures: &Captures,
-) -> Result<Vec<Debt>, Fault> {
-    let came_over = match origin {
-        Origin::Bus { name, .. } => Some(name),
-        Origin::Client { .. } => None,
-    };
-    let debt = |bus: &Arc<str>, to: To| Debt {
-        header: Header {
-            bus: bus.clone(),
-            to,
-            channel: event.channel.clone(),
-            event_id: event.id.to_string(),
-            caller: match origin {
-                Origin::Client { caller, .. } => Some(caller.token().name.clone()),
-                Origin::Bus { .. } => None,
-            },
-            via: origin.via().as_str().to_owned(),
-            hops: event.hops,
-            traceparent: event.traceparent.clone(),
-            form: event.payload.form(),
-        },
-        payload: event.payload.bytes().clone(),
-    };
-    let mut debts = Vec::new();
-    if let Some(mqtt) = &row.mqtt
-        && mqtt.direction.sends_out()
-        && came_over != Some(&mqtt.bus)
-    {
-        let topic = mqtt.topic.expand(captures, Place::Topic)?;
-        let qos = mqtt.qos;
-        debts.push(debt(&mqtt.bus, To::Mqtt { topic, qos }));
-    }
-    if let Some(amqp) = &row.amqp
-        && amqp.direction.sends_out()
-        && came_over != Some(&amqp.bus)
-    {
-        let to = To::Amqp {
-            exchange: amqp.exchange.clone(),
-            routing_key: amqp.routing_key.expand(captures, Place::RoutingKey)?,
+impl Bridge {
+    /// The buses that an event goes to. None goes back over the bus on which it came.
+    fn debts(
+        &self,
+        event: &Event,
+        row: &Channel,
+        origin: &Origin,
+        captures: &Captures,
+    ) -> Result<Vec<Debt>, Fault> {
+        let came_over = match origin {
+            Origin::Bus { name, .. } => Some(name),
+            Origin::Client { .. } => None,
         };
-        debts.push(debt(&amqp.bus, to));
+        let debt = |bus: &Arc<str>, to: To| Debt {
+            header: Header {
+                bus: bus.clone(),
+                to,
+                channel: event.channel.clone(),
+                event_id: event.id.to_string(),
+                caller: match origin {
+                    Origin::Client { caller, .. } => Some(caller.token().name.clone()),
+                    Origin::Bus { .. } => None,
+                },
+                via: origin.via().as_str().to_owned(),
+                hops: event.hops,
+                traceparent: event.traceparent.clone(),
+                form: event.payload.form(),
+            },
+            payload: event.payload.bytes().clone(),
+        };
+        let mut debts = Vec::new();
+        if let Some(mqtt) = &row.mqtt
+            && mqtt.direction.sends_out()
+            && came_over != Some(&mqtt.bus)
+        {
+            let topic = mqtt.topic.expand(captures, Place::Topic)?;
+            let qos = mqtt.qos;
+            debts.push(debt(&mqtt.bus, To::Mqtt { topic, qos }));
+        }
+        if let Some(amqp) = &row.amqp
+            && amqp.direction.sends_out()
+            && came_over != Some(&amqp.bus)
+        {
+            let to = To::Amqp {
+                exchange: amqp.exchange.clone(),
+                routing_key: amqp.routing_key.expand(captures, Place::RoutingKey)?,
+            };
+            debts.push(debt(&amqp.bus, to));
+        }
+        for outlet in &self.accounts {
+            if came_over != Some(&outlet.bus)
+                && let Some(to) = outlet.address(&self.context, event, row)
+            {
+                debts.push(debt(&outlet.bus, to));
+            }
+        }
+        Ok(debts)
     }
-    Ok(debts)
 }
 
-/// The method that is called with an event.
-fn call(
+/// The calls of what is called with an event: by its row, and by scripts that subscribed.
+fn calls(
     context: &Context,
     event: &Event,
     row: &Channel,
     origin: &Origin,
     captures: &Captures,
-) -> Result<Option<Call>, Fault> {
-    let Some(call) = &row.call else {
-        return Ok(None);
-    };
-    // The configuration names no token row that is not there.
-    let caller = context.auth.by_name(&call.caller).ok_or_else(unfit)?;
-    Ok(Some(Call {
+) -> Result<Vec<Call>, Fault> {
+    let call = |method: Arc<str>, caller: Caller| Call {
         id: CallId::new(),
-        method: call.method.expand(captures, Place::Name)?.into(),
+        method,
         params: event.payload.clone(),
         caller,
         via: origin.via(),
@@ -269,7 +280,25 @@ fn call(
         key: None,
         http: None,
         progress: None,
-    }))
+    };
+    let mut calls = Vec::new();
+    if let Some(row) = &row.call {
+        // The configuration names no token row that is not there.
+        let caller = context.auth.by_name(&row.caller).ok_or_else(unfit)?;
+        calls.push(call(
+            row.method.expand(captures, Place::Name)?.into(),
+            caller,
+        ));
+    }
+    for subscription in context.scripts.of(&event.channel) {
+        // Its token may have been revoked, or a grant taken away, since it subscribed.
+        let caller = context.auth.by_name(&subscription.caller);
+        let may = |caller: &Caller| caller.may(Verb::Subscribe, &event.channel);
+        if let Some(caller) = caller.filter(may) {
+            calls.push(call(subscription.method, caller));
+        }
+    }
+    Ok(calls)
 }
 
 fn unfit() -> Fault {

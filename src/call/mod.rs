@@ -145,6 +145,8 @@ pub struct HttpParts {
     pub headers: Vec<(String, String)>,
     /// The body as it came, where the params were made from something else (a form, a query).
     pub raw_body: Option<Bytes>,
+    /// The files that were sent, by the names of their fields, as a JSON object.
+    pub files: Option<Bytes>,
 }
 
 /// Takes interim news (`callway.progress`) of one call to its caller.

@@ -13,6 +13,7 @@ mod mailbox;
 mod past;
 mod position;
 mod publish;
+mod scripts;
 mod subscriber;
 mod sweep;
 #[cfg(test)]
@@ -24,5 +25,6 @@ pub use self::leaf::Leaf;
 pub use self::past::{Past, Query};
 pub use self::position::Position;
 pub use self::publish::{Forwarded, Kept, Origin, Outward, Publish, Receipt};
+pub use self::scripts::Scripts;
 pub use self::subscriber::{Happened, Subscribed, Subscriber};
 pub use self::sweep::sweep;

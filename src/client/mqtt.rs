@@ -64,6 +64,7 @@ fn bus(address: &MqttAddress, trust: &Trust) -> MqttBus {
             name: "call".into(),
             caller: None,
             identity: Identity::None,
+            scriptr: None,
         },
         host: address.host.clone(),
         port: address.port,

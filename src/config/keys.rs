@@ -285,6 +285,11 @@ const BUS: &[Key] = &[
         "AMQP: unacknowledged deliveries at once; default 256",
     ),
     key(
+        "scriptr",
+        Text,
+        "public account name below which scriptr's addresses are served",
+    ),
+    key(
         "caller",
         Text,
         "token row that calls without a credential act as",

@@ -17,10 +17,11 @@ pub(crate) use self::mask::mask_urls;
 pub use self::report::{Errors, Problem};
 pub use self::schema::schema;
 pub use self::types::{
-    ActionOptions, Admin, AdminSocket, AmqpBus, Bus, BusCommon, Channel, ChannelAmqp, ChannelCall,
-    ChannelMqtt, Cluster, Config, Dialect, Direction, Endpoint, FlowClient, FlowOptions, History,
-    Identity, Limits, Listener, Log, LogFormat, MqttBus, MqttProtocol, Rate, Retry, Route,
-    RouteTarget, Schema, ScriptrOptions, Scripts, Service, Store, Tls, UrlRule, Webhook,
+    Account, ActionOptions, Address, Admin, AdminSocket, AmqpBus, Bus, BusCommon, Channel,
+    ChannelAmqp, ChannelCall, ChannelMqtt, Cluster, Config, Dialect, Direction, Endpoint,
+    FlowClient, FlowOptions, History, Identity, Limits, Listener, Log, LogFormat, MqttBus,
+    MqttProtocol, Rate, Retry, Route, RouteTarget, Schema, ScriptrOptions, Scripts, Service, Store,
+    Tls, UrlRule, Webhook,
 };
 
 pub use self::validate::ADMIN_SOCKET;

@@ -70,7 +70,7 @@ pub const fn required(name: &'static str, shape: Shape, about: &'static str) -> 
 }
 
 /// Keys that a later version will have, so that their refusal can say so.
-const LATER: [&str; 2] = ["jwt", "scriptr"];
+const LATER: [&str; 1] = ["jwt"];
 
 /// Compares a table with its description and reports everything that does not fit.
 pub fn check(node: &Node, keys: &[Key], problems: &mut Problems) {

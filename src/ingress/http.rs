@@ -20,8 +20,8 @@ use crate::channel::{self, Origin, Publish, permit};
 use crate::context::Context;
 use crate::dialect::Told;
 use crate::dialect::http::{
-    Answer, Asked, Head, HttpDialect, Query, Request, Selection, Terms, Wanted, allow_origin,
-    calls, is_preflight, preflight, problem, stream_head,
+    Answer, Asked, Head, HttpDialect, Request, Selection, Terms, Wanted, allow_origin, calls,
+    is_preflight, preflight, problem, stream_head,
 };
 
 /// How long a publisher without a wish waits to hear that its event was delivered, not only kept.
@@ -176,7 +176,7 @@ impl Exchange<'_> {
             return Ok((caller, read_body(self.context, parts, body).await?));
         }
         let body = read_body(self.context, parts, body).await?;
-        for credential in Query::credentials(&body) {
+        for credential in self.dialect.credentials_in(head, &body) {
             credentials.add(credential);
         }
         Ok((self.prove(&credentials).await?, body))

@@ -10,9 +10,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use self::line::{Line, Place};
+use crate::auth::{Caller, Verb};
 use crate::call::{Fault, Payload, Via, is_traceparent, ordered_id};
-use crate::channel::{Hub, Origin, Publish, Receipt};
-use crate::config::Channel;
+use crate::channel::{Hub, Origin, Publish, Receipt, permit};
+use crate::config::{Account, Address, BusCommon, Channel};
 use crate::context::Context;
 use crate::ingress::accept::Settled;
 use crate::router::Reverse;
@@ -29,11 +30,21 @@ pub(super) struct Inward {
 }
 
 struct Row {
-    /// AMQP: the exchange that it must have come through.
-    exchange: Option<String>,
-    way_back: Reverse,
+    way_back: WayBack,
     /// What must be kept stands here, so that nothing overtakes what cannot be kept now.
     line: Line,
+}
+
+/// From an arrival to the channel that it is an event of.
+enum WayBack {
+    /// Through the template of a row.
+    Template {
+        /// AMQP: the exchange that it must have come through.
+        exchange: Option<String>,
+        names: Reverse,
+    },
+    /// One of scriptr's addresses. What comes there is published with the grants of this caller.
+    Account(Account, Caller),
 }
 
 /// One message that came over a bus.
@@ -60,20 +71,30 @@ pub(super) struct Arrival<'a> {
 
 impl Inward {
     /// The rows that take something in from this bus; `None` if there are none.
-    pub(super) fn new(context: &Context, bus: &Arc<str>, via: Via) -> Option<Inward> {
-        let rows: Vec<_> = context
+    pub(super) fn new(context: &Context, bus: &BusCommon, via: Via) -> Option<Inward> {
+        let rows = context
             .config
             .channels
             .iter()
-            .filter_map(|channel| row(channel, bus))
-            .collect();
+            .filter_map(|channel| row(channel, &bus.name));
+        let caller = bus.caller.as_deref();
+        let caller = caller.and_then(|name| context.auth.by_name(name));
+        let account = bus
+            .scriptr
+            .clone()
+            .zip(caller)
+            .map(|(account, caller)| Row {
+                way_back: WayBack::Account(account, caller),
+                line: Line::default(),
+            });
+        let rows: Vec<_> = rows.chain(account).collect();
         (!rows.is_empty()).then(|| Inward {
             context: context.clone(),
             origin: Origin::Bus {
-                name: bus.clone(),
+                name: bus.name.clone(),
                 via,
             },
-            bus: bus.clone(),
+            bus: bus.name.clone(),
             via,
             rows,
         })
@@ -132,8 +153,8 @@ impl Inward {
             metrics.dropped(via, "hops");
             return Vec::new();
         }
-        let rows = self.rows.iter().filter(|row| row.fits(arrival.exchange));
-        let rows = rows.filter_map(|row| Some((row, row.way_back.name_of(arrival.place)?)));
+        let rows = self.rows.iter();
+        let rows = rows.filter_map(|row| Some((row, row.way_back.channel_of(arrival)?)));
         let rows: Vec<_> = rows.collect();
         if rows.is_empty() {
             metrics.dropped(via, "not_subscribed");
@@ -167,9 +188,11 @@ fn row(channel: &Channel, bus: &Arc<str>) -> Option<Row> {
         && mqtt.direction.takes_in()
     {
         // That there is a way back was checked with the configuration.
-        let way_back = Reverse::new(&channel.pattern, &mqtt.topic, '/').ok()?;
-        return Some(Row {
+        let way_back = WayBack::Template {
             exchange: None,
+            names: Reverse::new(&channel.pattern, &mqtt.topic, '/').ok()?,
+        };
+        return Some(Row {
             way_back,
             line: Line::default(),
         });
@@ -178,16 +201,39 @@ fn row(channel: &Channel, bus: &Arc<str>) -> Option<Row> {
     if amqp.bus != *bus || !amqp.direction.takes_in() {
         return None;
     }
-    Some(Row {
+    let way_back = WayBack::Template {
         exchange: Some(amqp.exchange.clone()),
-        way_back: Reverse::new(&channel.pattern, &amqp.routing_key, '.').ok()?,
+        names: Reverse::new(&channel.pattern, &amqp.routing_key, '.').ok()?,
+    };
+    Some(Row {
+        way_back,
         line: Line::default(),
     })
 }
 
-impl Row {
-    fn fits(&self, exchange: Option<&str>) -> bool {
-        self.exchange.as_deref() == exchange
+impl WayBack {
+    /// The channel, if it is one of this row and may be published to.
+    fn channel_of(&self, arrival: &Arrival<'_>) -> Option<String> {
+        match self {
+            WayBack::Template { exchange, names } => {
+                let fits = exchange.as_deref() == arrival.exchange;
+                fits.then(|| names.name_of(arrival.place)).flatten()
+            }
+            WayBack::Account(account, caller) => {
+                let address = match arrival.exchange {
+                    None => account.of_topic(arrival.place),
+                    Some(exchange) => account.of_key(exchange, arrival.place),
+                };
+                let Some(Address::Message(channel)) = address else {
+                    return None;
+                };
+                if let Err(fault) = permit(caller, Verb::Publish, channel) {
+                    tracing::info!(channel, %fault, "an event is not taken in");
+                    return None;
+                }
+                Some(channel.to_owned())
+            }
+        }
     }
 }
 

@@ -21,4 +21,4 @@ mod ws;
 
 pub use self::admin::Admin;
 pub use self::listener::Listeners;
-pub use self::mqtt_bus::{MqttCalls, MqttEvents};
+pub use self::mqtt_bus::{MqttAddresses, MqttCalls, MqttEvents};

@@ -41,6 +41,9 @@ struct Http {
     headers: Vec<(String, String)>,
     /// Base64.
     raw_body: Option<String>,
+    /// JSON text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    files: Option<String>,
 }
 
 /// A call with the params of which the form was settled.
@@ -99,6 +102,10 @@ impl Http {
             query: parts.query.clone(),
             headers: parts.headers.clone(),
             raw_body: parts.raw_body.as_ref().map(|body| BASE64.encode(body)),
+            files: parts
+                .files
+                .as_ref()
+                .map(|files| String::from_utf8_lossy(files).into_owned()),
         }
     }
 
@@ -113,6 +120,7 @@ impl Http {
             query: self.query.clone(),
             headers: self.headers.clone(),
             raw_body: body.map(Bytes::from),
+            files: self.files.clone().map(Bytes::from),
         }
     }
 }

@@ -91,6 +91,11 @@ impl Pattern {
         })
     }
 
+    /// The one name that it takes, if it has no captures.
+    pub fn literal(&self) -> Option<&str> {
+        self.capture_names().next().is_none().then_some(&*self.text)
+    }
+
     /// Whether it takes this name.
     pub fn matches(&self, name: &str) -> bool {
         let mut parts = name.split('/');

@@ -8,6 +8,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -38,6 +39,7 @@ struct Options {
     headers: Map<String, Value>,
     #[serde(rename = "bodyString")]
     body: Option<String>,
+    files: Option<IgnoredAny>,
 }
 
 impl Fetcher {
@@ -66,6 +68,9 @@ impl Fetcher {
             |message: String| Fault::new(Kind::InvalidParams, format!("http.request: {message}"));
         let options: Options =
             serde_json::from_slice(options).map_err(|error| invalid(error.to_string()))?;
+        if options.files.is_some() {
+            return Err(invalid("`files` are not provided by callway".into()));
+        }
         let mut url = Url::parse(&options.url).map_err(|error| invalid(error.to_string()))?;
         self.reach.check("http.request", &url)?;
         let verb = options

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+use super::acl::Acl;
 use super::wire::Script;
 
 /// The endings of scripts that this build can run.
@@ -56,6 +57,7 @@ pub struct Library {
 
 struct Entry {
     script: Arc<Script>,
+    acl: Arc<Acl>,
     stamp: Stamp,
     looked: Instant,
 }
@@ -74,9 +76,16 @@ impl Library {
 
     /// The script at a path below the directory. A file that was changed is read again.
     pub async fn get(&self, path: &str) -> Result<Arc<Script>, Missing> {
+        self.with_acl(path).await.map(|(script, _)| script)
+    }
+
+    /// The same, and who may run it.
+    pub async fn with_acl(&self, path: &str) -> Result<(Arc<Script>, Arc<Acl>), Missing> {
         let path = path.trim_start_matches('/');
         let before = match self.known.lock().get(path) {
-            Some(entry) if entry.looked.elapsed() < BELIEVED => return Ok(entry.script.clone()),
+            Some(entry) if entry.looked.elapsed() < BELIEVED => {
+                return Ok((entry.script.clone(), entry.acl.clone()));
+            }
             entry => entry.map(|entry| (entry.stamp, entry.script.clone())),
         };
         let (file, name) = self.find(path).await?;
@@ -94,13 +103,15 @@ impl Library {
                     .into(),
             }),
         };
+        let acl = Arc::new(Acl::of(&file).await);
         let entry = Entry {
             script: script.clone(),
+            acl: acl.clone(),
             stamp,
             looked: Instant::now(),
         };
         self.known.lock().insert(path.to_owned(), entry);
-        Ok(script)
+        Ok((script, acl))
     }
 
     /// The file and its name below the directory, links resolved: they may not lead outside.

@@ -4,6 +4,7 @@
 //! other. A script reaches the world only through its host's socket, and so only what the daemon
 //! grants. [`Services`] keeps the long-running ones, each in a process of its own.
 
+mod acl;
 mod check;
 mod fetch;
 mod host;
@@ -15,6 +16,7 @@ mod lua;
 mod pool;
 mod reach;
 mod service;
+mod surface;
 mod wire;
 
 pub use self::check::{CheckError, check};

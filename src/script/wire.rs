@@ -82,6 +82,8 @@ pub struct Work {
     pub method: String,
     /// The caller's name.
     pub caller: String,
+    /// The account that scripts are told.
+    pub account: String,
     /// What came with the params over HTTP.
     pub http: Option<HttpWork>,
 }
@@ -95,6 +97,7 @@ pub struct HttpWork {
     pub query: String,
     pub headers: Vec<(String, String)>,
     pub raw_body: Option<Bytes>,
+    pub files: Option<Bytes>,
 }
 
 /// The settled form of params.
@@ -119,6 +122,8 @@ pub enum Ask {
     Publish(String, Bytes, bool),
     /// `http.request`: its argument as JSON text.
     Http(Bytes),
+    /// What the surface has beside these: its name, and its arguments as JSON text.
+    Service(String, Bytes),
     /// `require`: the path as written, and the path of the script that wrote it.
     Module(String, String),
 }
@@ -280,6 +285,9 @@ impl FromHost {
                 .text(channel)
                 .bytes(payload)
                 .u8(u8::from(*bare)),
+            FromHost::Ask(id, Ask::Service(name, arguments)) => {
+                w.u8(7).u64(*id).text(name).bytes(arguments)
+            }
             FromHost::Returned(ids) => {
                 w.u8(5).u32(ids.len() as u32);
                 for id in ids {
@@ -305,6 +313,7 @@ impl FromHost {
                 FromHost::Returned((0..count).map(|_| r.u64()).collect::<io::Result<_>>()?)
             }
             6 => FromHost::Ask(r.u64()?, Ask::Publish(r.text()?, r.bytes()?, r.u8()? == 1)),
+            7 => FromHost::Ask(r.u64()?, Ask::Service(r.text()?, r.bytes()?)),
             _ => return Err(broken()),
         })
     }

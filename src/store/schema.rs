@@ -69,6 +69,25 @@ const VERSIONS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE INDEX thread_used ON thread (used);
 ",
+    "
+    -- What scripts keep as `storage`: JSON text, in the scope of one script or of all.
+    CREATE TABLE storage (
+        scope TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (scope, name)
+    ) WITHOUT ROWID;
+
+    -- Scripts that subscribed to channels.
+    CREATE TABLE subscription (
+        channel TEXT NOT NULL, method TEXT NOT NULL, caller TEXT NOT NULL,
+        PRIMARY KEY (channel, method)
+    );
+
+    -- When scripts are to be called: a date or a cron expression, and the next time.
+    CREATE TABLE schedule (
+        handle TEXT PRIMARY KEY, method TEXT NOT NULL, caller TEXT NOT NULL,
+        timing TEXT NOT NULL, due INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX schedule_due ON schedule (due);
+",
 ];
 
 /// Tables in the order in which they are taken over: the dearest first.
@@ -80,6 +99,9 @@ const TABLES: &[&str] = &[
     "thread",
     "dead",
     "idempotency",
+    "storage",
+    "subscription",
+    "schedule",
     "channel",
     "event",
     "memo",

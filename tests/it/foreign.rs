@@ -1,7 +1,7 @@
 //! Clients that nobody wrote for callway: from PyPI and npm, mosquitto's own tools, a browser, and
 //! `callway call`. Each makes a call; those of the libraries also answer one.
 
-mod browser;
+pub mod browser;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -1,5 +1,11 @@
 //! scriptr's WebSocket and HTTP form, as its clients speak them.
 
+mod access;
+mod buses;
+mod clients;
+mod example;
+mod surface;
+
 use serde_json::{Value, json};
 
 use crate::support::{Daemon, Http, HttpReply, POWERLESS, Service, Setup, TOKEN, Ws};
@@ -231,7 +237,10 @@ async fn http_failures_have_numbers_and_the_code_clients_renew_on() {
     }
     let form = tester.header("content-type", "multipart/form-data; boundary=b");
     let reply = form.send("POST", "/echo/x", b"--b").await;
-    assert_eq!(reply.status, 415);
+    assert_eq!(
+        (reply.status, metadata(&reply)["errorCode"].as_str()),
+        (400, Some("INVALID_PARAMETER_VALUE"))
+    );
     let broken = daemon.http().header("content-type", "application/json");
     let reply = broken.send("POST", "/echo/x", b"{").await;
     assert_eq!(

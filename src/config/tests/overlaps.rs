@@ -91,6 +91,54 @@ fn two_buses_do_not_take_the_same_calls() {
 }
 
 #[test]
+fn the_addresses_of_an_account_meet_nothing_else() {
+    let account = |lines: &str| problem(&format!("{MQTT}scriptr = \"acme\"\n{lines}"));
+    assert_eq!(account(""), None);
+    let other = "[bus.other]\nurl = \"mqtt://broker\"\n";
+    refused(
+        account(&format!("{other}calls = \"\"\nscriptr = \"acme\"\n")),
+        "run twice",
+    );
+    refused(
+        account(&format!("{other}calls = \"acme/call\"\n")),
+        "topics of calls",
+    );
+    refused(
+        account("reply_topics = [\"acme/reply\"]\n"),
+        "topics of the account",
+    );
+    refused(account("protocol = 4\n"), "3.1.1");
+    let channel = |topic: &str| {
+        let to = format!(r#"{{ bus = "field", topic = "{topic}", direction = "out" }}"#);
+        account(&format!("[[channel]]\nname = \"c\"\nmqtt = {to}\n"))
+    };
+    refused(channel("acme/c/message"), "scriptr's topics");
+    assert_eq!(channel("acme-c"), None);
+    let route = r#"{ bus = "field", topic = "acme/{x}" }"#;
+    refused(
+        account(&format!(
+            "[[route]]\nmethod = \"a/{{x}}\"\nmqtt = {route}\n"
+        )),
+        "leads back",
+    );
+    let exchange = |name: &str| {
+        let to = format!(
+            r#"{{ bus = "office", exchange = "{name}", routing_key = "k", direction = "out" }}"#
+        );
+        let row = format!("[[channel]]\nname = \"c\"\namqp = {to}\n");
+        problem(&format!("{AMQP}scriptr = \"acme\"\n{row}"))
+    };
+    refused(exchange("acme-c"), "scriptr's");
+    assert_eq!(exchange("acme"), None);
+    for name in ["QUNNRQ==", "a/b", "callway", ""] {
+        refused(
+            problem(&format!("{AMQP}scriptr = {name:?}\n")),
+            "account name",
+        );
+    }
+}
+
+#[test]
 fn a_route_through_another_bus_of_the_same_broker_counts_too() {
     let found = problem(&format!(
         "{MQTT}[bus.other]\nurl = \"mqtt://broker\"\ncalls = \"\"\n\

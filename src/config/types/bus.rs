@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::Account;
 use crate::auth::Secret;
 
 /// A `[bus.NAME]` table.
@@ -19,9 +20,14 @@ pub enum Bus {
 impl Bus {
     /// What routes call it.
     pub fn name(&self) -> &str {
+        &self.common().name
+    }
+
+    /// What both kinds of bus have.
+    pub fn common(&self) -> &BusCommon {
         match self {
-            Bus::Mqtt(bus) => &bus.common.name,
-            Bus::Amqp(bus) => &bus.common.name,
+            Bus::Mqtt(bus) => &bus.common,
+            Bus::Amqp(bus) => &bus.common,
         }
     }
 }
@@ -35,6 +41,8 @@ pub struct BusCommon {
     pub caller: Option<Arc<str>>,
     /// Which credentials of a message count.
     pub identity: Identity,
+    /// scriptr's addresses are served below this name.
+    pub scriptr: Option<Account>,
 }
 
 /// `bus.identity`.

@@ -1,5 +1,6 @@
 //! What a configuration is once it is validated: plain data, complete.
 
+mod account;
 mod bus;
 mod channel;
 mod flow;
@@ -11,6 +12,7 @@ mod service;
 
 use std::sync::Arc;
 
+pub use self::account::{Account, Address};
 pub use self::bus::{AmqpBus, Bus, BusCommon, Identity, MqttBus, MqttProtocol};
 pub use self::channel::{Channel, ChannelAmqp, ChannelCall, ChannelMqtt, Direction, History};
 pub use self::flow::{FlowClient, FlowOptions, Webhook};

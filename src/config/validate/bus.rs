@@ -8,7 +8,7 @@ use url::Url;
 use super::{Reading, count, names_token, text};
 use crate::auth::Secret;
 use crate::config::node::{Node, Value};
-use crate::config::{AmqpBus, Bus, BusCommon, Identity, MqttBus, MqttProtocol, secret};
+use crate::config::{Account, AmqpBus, Bus, BusCommon, Identity, MqttBus, MqttProtocol, secret};
 
 const KINDS: [&str; 2] = ["MQTT", "AMQP"];
 const MQTT_KEYS: [&str; 1] = ["protocol"];
@@ -102,10 +102,14 @@ fn common(reading: &mut Reading<'_>, name: &str, node: &Node) -> BusCommon {
             "with \"none\" everyone is `caller`; name a token row there",
         );
     }
+    let scriptr = node
+        .get("scriptr")
+        .and_then(|place| reading.keep(place, Account::parse(place.text()?)));
     BusCommon {
         name: name.into(),
         caller,
         identity,
+        scriptr,
     }
 }
 
@@ -150,6 +154,15 @@ fn mqtt(
         reading.problem(
             place,
             "MQTT brokers tell no verified user; identity is token or none",
+        );
+    }
+    if let Some(place) = node.get("scriptr")
+        && count(node, "protocol") == Some(4)
+    {
+        reading.problem(
+            place,
+            "events go both ways there, and MQTT 3.1.1 has no place for the mark that keeps them \
+             from going round; leave `protocol` at 5, devices may speak 3.1.1 all the same",
         );
     }
     let tls = url.scheme() == "mqtts";

@@ -10,7 +10,7 @@ use super::{Reading, count, duration, names_token, rows, shape_of, size, templat
 use crate::config::node::Node;
 use crate::config::report::Problem;
 use crate::config::{
-    Bus, Channel, ChannelAmqp, ChannelCall, ChannelMqtt, Direction, History, MqttProtocol,
+    Account, Bus, Channel, ChannelAmqp, ChannelCall, ChannelMqtt, Direction, History, MqttProtocol,
 };
 use crate::router::{Pattern, Reverse};
 
@@ -111,8 +111,15 @@ fn amqp(
     if let Some(pattern) = pattern.filter(|_| direction.takes_in()) {
         reading.keep(place, Reverse::new(pattern, &routing_key, '.'))?;
     }
+    let bus = amqp_named(reading, node, buses)?;
+    if let Some(account) = &bus.common.scriptr
+        && exchange.starts_with(&account.exchange(""))
+    {
+        let message = format!("the exchanges {}* are scriptr's", account.exchange(""));
+        reading.problem(node.get("exchange")?, message);
+    }
     Some(ChannelAmqp {
-        bus: amqp_named(reading, node, buses)?.common.name.clone(),
+        bus: bus.common.name.clone(),
         exchange,
         routing_key,
         declare: declared(node),
@@ -184,6 +191,8 @@ pub(super) fn refuse_taken_topics(
         for bus in of_mqtt.iter().filter(|bus| same_mqtt(bus, through)) {
             let calls = bus.calls.iter().map(|calls| format!("{calls}/#"));
             taken.extend(calls.map(|filter| (filter, "the topics of calls")));
+            let account = bus.common.scriptr.iter().map(Account::topics);
+            taken.extend(account.map(|filter| (filter, "scriptr's topics of all channels")));
             let replies = bus.reply_topics.iter().cloned();
             taken.extend(replies.map(|filter| (filter, "where replies to calls go")));
         }

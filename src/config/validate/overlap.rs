@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use super::Reading;
 use crate::config::node::Node;
-use crate::config::{AmqpBus, Bus, MqttBus, Route, RouteTarget};
+use crate::config::{Account, AmqpBus, Bus, MqttBus, Route, RouteTarget};
 
 /// The topics below which replies to callway's own calls arrive.
 pub(super) const INBOX: &str = "callway/inbox/#";
@@ -24,10 +24,52 @@ pub(super) fn check(reading: &mut Reading<'_>, buses: &[Bus], routes: &[Arc<Rout
             );
             reading.problem(bus_place(reading.root, bus, "calls"), message);
         }
+        check_account(reading, bus, buses, index);
         match bus {
             Bus::Mqtt(mqtt) => check_mqtt(reading, bus, mqtt, buses, routes),
             Bus::Amqp(amqp) => check_amqp(reading, amqp, buses, routes),
         }
+    }
+}
+
+/// scriptr's addresses of one account are served once on a broker.
+fn check_account(reading: &mut Reading<'_>, bus: &Bus, buses: &[Bus], index: usize) {
+    let Some(account) = &bus.common().scriptr else {
+        return;
+    };
+    let same =
+        |other: &&Bus| other.common().scriptr.as_ref() == Some(account) && same_broker(bus, other);
+    let place = bus_place(reading.root, bus, "scriptr");
+    if let Some(other) = buses[..index].iter().find(same) {
+        let message = format!(
+            "bus {} serves the addresses of {account} on the same broker already, so each call \
+             would run twice",
+            other.name()
+        );
+        reading.problem(place, message);
+    }
+    let topics = account.topics();
+    let takes = |other: &&Bus| match other {
+        Bus::Mqtt(mqtt) if same_broker(bus, other) => {
+            let calls = mqtt.calls.as_ref().map(|calls| format!("{calls}/#"));
+            calls.is_some_and(|calls| overlap(&topics, &calls, '/'))
+        }
+        _ => false,
+    };
+    if let Some(other) = buses.iter().find(takes) {
+        let message = format!(
+            "{topics} takes in the topics of calls of bus {}",
+            other.name()
+        );
+        reading.problem(place, message);
+    }
+}
+
+fn same_broker(one: &Bus, other: &Bus) -> bool {
+    match (one, other) {
+        (Bus::Mqtt(one), Bus::Mqtt(other)) => same_mqtt(one, other),
+        (Bus::Amqp(one), Bus::Amqp(other)) => same_amqp(one, other),
+        _ => false,
     }
 }
 
@@ -49,6 +91,10 @@ fn check_mqtt(
     }
     let mut taken = vec![(INBOX.to_owned(), "the inbox of callway's own calls")];
     taken.extend(calls.clone().map(|filter| (filter, "the topics of calls")));
+    let account = mqtt.common.scriptr.as_ref().map(Account::topics);
+    if let Some(account) = &account {
+        taken.push((account.clone(), "the topics of the account"));
+    }
     for route in routes {
         let RouteTarget::Mqtt {
             bus: name, topic, ..
@@ -70,6 +116,12 @@ fn check_mqtt(
             .is_some_and(|calls| overlap(calls, &filter, '/'))
         {
             reading.problem(place, LOOP);
+        }
+        if account
+            .as_ref()
+            .is_some_and(|account| overlap(account, &filter, '/'))
+        {
+            reading.problem(place, "this leads back into the topics of the account");
         }
         if *name == mqtt.common.name && overlap(INBOX, &filter, '/') {
             reading.problem(

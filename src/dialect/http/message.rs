@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::channels::{self, Wanted};
-use super::query;
+use super::query::{self, Query};
+use crate::auth::Secret;
 use crate::call::{CallId, Fault, HttpParts, Outcome, Payload, ScriptResponse};
 use crate::dialect::Told;
 
@@ -77,6 +78,7 @@ impl Head {
                 .cloned()
                 .collect(),
             raw_body,
+            files: None,
         }
     }
 }
@@ -200,6 +202,11 @@ pub trait HttpDialect: Send + Sync {
     /// Whether the credential may stand in the body, which must then be read before it is known
     /// who calls.
     fn credential_in_body(&self, head: &Head) -> bool;
+
+    /// The credentials in such a body.
+    fn credentials_in(&self, _head: &Head, body: &Bytes) -> Vec<Secret> {
+        Query::credentials(body)
+    }
 
     /// What a request asks for.
     fn read(&self, head: &Head, body: Bytes) -> Result<Asked, Fault>;

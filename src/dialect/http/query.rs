@@ -6,11 +6,6 @@ use serde_json::{Map, Value};
 use crate::auth::Secret;
 use crate::call::Payload;
 
-/// Whether a query or form parameter of this name is a credential.
-fn is_credential(name: &str) -> bool {
-    matches!(name, "token" | "auth_token")
-}
-
 /// The parameters of a query or of an urlencoded form, credentials apart.
 #[derive(Debug, Default)]
 pub struct Query {
@@ -18,10 +13,20 @@ pub struct Query {
 }
 
 impl Query {
+    /// Whether a query or form parameter of this name is a credential.
+    pub fn is_credential(name: &str) -> bool {
+        matches!(name, "token" | "auth_token")
+    }
+
+    /// Adds a parameter.
+    pub fn push(&mut self, name: String, value: String) {
+        self.pairs.push((name, value));
+    }
+
     /// Reads `a=1&b=2` (the URL standard's `application/x-www-form-urlencoded`).
     pub fn parse(text: &[u8]) -> Query {
         let pairs = form_urlencoded::parse(text)
-            .filter(|(name, _)| !is_credential(name))
+            .filter(|(name, _)| !Query::is_credential(name))
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
             .collect();
         Query { pairs }
@@ -30,7 +35,7 @@ impl Query {
     /// The credentials in it. A space stands for the `+` of a token that was not escaped.
     pub fn credentials(text: &[u8]) -> Vec<Secret> {
         form_urlencoded::parse(text)
-            .filter(|(name, value)| is_credential(name) && !value.is_empty())
+            .filter(|(name, value)| Query::is_credential(name) && !value.is_empty())
             .map(|(_, value)| Secret::new(value.replace(' ', "+")))
             .collect()
     }
@@ -81,7 +86,7 @@ pub fn without_credentials(query: &str) -> String {
     let kept: Vec<_> = query
         .split('&')
         .filter(|pair| {
-            form_urlencoded::parse(pair.as_bytes()).all(|(name, _)| !is_credential(&name))
+            form_urlencoded::parse(pair.as_bytes()).all(|(name, _)| !Query::is_credential(&name))
         })
         .collect();
     kept.join("&")

@@ -6,12 +6,17 @@
 mod command;
 mod conversation;
 mod failure;
+mod multipart;
 mod rest;
 mod wire;
 
+use bytes::Bytes;
+
 pub use self::conversation::Conversation;
 pub use self::rest::Rest;
+use self::wire::Wanted;
 
+use crate::call::Payload;
 use crate::config::ScriptrOptions;
 
 /// The name in the routing table of a script that a client names by its path. One leading slash
@@ -20,4 +25,12 @@ fn routed(options: &ScriptrOptions, script: &str) -> String {
     options
         .methods
         .with_wildcard(script.trim_start_matches('/'))
+}
+
+/// The channel and the payload of a frame that publishes, which may come over other transports too.
+pub fn publication(frame: &Bytes) -> Option<(String, Payload)> {
+    match wire::read(frame).what {
+        Ok(Wanted::Publish(channel, payload)) => Some((channel, payload)),
+        _ => None,
+    }
 }

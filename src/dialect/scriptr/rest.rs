@@ -6,15 +6,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::failure::Failure;
+use super::multipart::{Form, file};
 use super::routed;
-use super::wire::{json, push_log};
-use crate::call::{CallId, Fault, Kind, Outcome, Payload, Reply};
+use super::wire::{json as quoted, push_log};
+use crate::auth::Secret;
+use crate::call::{CallId, Fault, HttpParts, Kind, Outcome, Payload, Reply};
 use crate::config::ScriptrOptions;
 use crate::dialect::http::{
     Answer, Asked, Head, HttpDialect, Query, Request, method_name, without_credentials,
 };
+
+const URLENCODED: &str = "application/x-www-form-urlencoded";
+const MULTIPART: &str = "multipart/form-data";
 
 /// Any verb on `/<path/to/script>`; the result or the failure in scriptr.io's wrapper.
 #[derive(Clone, Debug)]
@@ -51,16 +57,32 @@ impl HttpDialect for Rest {
     }
 
     fn credential_in_body(&self, head: &Head) -> bool {
-        has_type(head, "application/x-www-form-urlencoded")
+        has_type(head, URLENCODED) || has_type(head, MULTIPART)
+    }
+
+    fn credentials_in(&self, head: &Head, body: &Bytes) -> Vec<Secret> {
+        if !has_type(head, MULTIPART) {
+            return Query::credentials(body);
+        }
+        // What is no form is refused once it is known who sent it.
+        let form = Form::read(content_type(head), body);
+        form.map_or_else(|_| Vec::new(), |form| form.credentials)
     }
 
     fn read(&self, head: &Head, body: Bytes) -> Result<Asked, Fault> {
         let script = method_name(head.path.trim_start_matches('/'))?;
-        let (params, raw_body) = self.params(head, body)?;
+        let Sent {
+            params,
+            raw_body,
+            files,
+        } = sent(head, body)?;
         Ok(Asked::Call(Request {
             method: routed(&self.0, &script),
             params,
-            parts: head.parts(&script, raw_body),
+            parts: HttpParts {
+                files,
+                ..head.parts(&script, raw_body)
+            },
         }))
     }
 
@@ -80,8 +102,8 @@ impl HttpDialect for Rest {
             r#"{{"response":{{"metadata":{{"requestId":"{}","status":"failure","statusCode":{},"errorCode":{},"errorDetail":{}}}}}}}"#,
             fault.call_id.unwrap_or_default(),
             failure.status,
-            json(&failure.code),
-            json(&failure.detail),
+            quoted(&failure.code),
+            quoted(&failure.detail),
         );
         Answer::new(failure.status, "application/json", body)
             .with("cache-control", "no-store")
@@ -89,36 +111,58 @@ impl HttpDialect for Rest {
     }
 }
 
-impl Rest {
-    /// The params, and the body where they were made from something else.
-    fn params(&self, head: &Head, body: Bytes) -> Result<(Payload, Option<Bytes>), Fault> {
-        let mut query = Query::parse(head.query.as_bytes());
-        if has_type(head, "multipart/form-data") {
-            return Err(Fault::new(
-                Kind::InvalidRequest,
-                "multipart forms are not taken; send JSON or an urlencoded form",
-            )
-            .with_http_status(415));
-        }
-        if body.is_empty() {
-            return Ok((query.into_params(), Some(body)));
-        }
-        // `curl -d '{…}'` calls JSON a form; a real form has its braces escaped.
-        let looks_like_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
-        if self.credential_in_body(head) && !looks_like_json {
-            query.extend(Query::parse(&body));
-            let shown = match std::str::from_utf8(&body) {
-                Ok(form) => Bytes::from(without_credentials(form)),
-                Err(_) => Bytes::new(),
-            };
-            return Ok((query.into_params(), Some(shown)));
-        }
-        let params = Payload::from_body(body.clone(), head.header("content-type"));
-        if query.is_empty() {
-            return Ok((params, None));
-        }
-        Ok((merged(query, params), Some(body)))
+/// What a request carries.
+struct Sent {
+    params: Payload,
+    /// The body, where the params were made from something else.
+    raw_body: Option<Bytes>,
+    /// JSON text.
+    files: Option<Bytes>,
+}
+
+fn sent(head: &Head, body: Bytes) -> Result<Sent, Fault> {
+    let mut query = Query::parse(head.query.as_bytes());
+    let sent = |params, raw_body| Sent {
+        params,
+        raw_body,
+        files: None,
+    };
+    if has_type(head, MULTIPART) {
+        let form = Form::read(content_type(head), &body)?;
+        query.extend(form.fields);
+        return Ok(Sent {
+            files: Some(Value::Object(form.files).to_string().into()),
+            // Whoever wants to see it sees its parts: it may hold a credential.
+            ..sent(query.into_params(), Some(Bytes::new()))
+        });
     }
+    if body.is_empty() {
+        return Ok(sent(query.into_params(), Some(body)));
+    }
+    // An upload as scriptr's Node.js client makes it: any body, with its name in the query.
+    if let Some(name) = query.get("fileName") {
+        const FIELD: &str = "file";
+        let file = file(FIELD, name, head.header("content-type"), &body);
+        return Ok(Sent {
+            files: Some(json!({ FIELD: [file] }).to_string().into()),
+            ..sent(query.into_params(), Some(body))
+        });
+    }
+    // `curl -d '{…}'` calls JSON a form; a real form has its braces escaped.
+    let looks_like_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
+    if has_type(head, URLENCODED) && !looks_like_json {
+        query.extend(Query::parse(&body));
+        let shown = match std::str::from_utf8(&body) {
+            Ok(form) => Bytes::from(without_credentials(form)),
+            Err(_) => Bytes::new(),
+        };
+        return Ok(sent(query.into_params(), Some(shown)));
+    }
+    let params = Payload::from_body(body.clone(), head.header("content-type"));
+    if query.is_empty() {
+        return Ok(sent(params, None));
+    }
+    Ok(sent(merged(query, params), Some(body)))
 }
 
 /// The members of the query and of a JSON body together; the body's win. Any other body stands
@@ -140,15 +184,18 @@ fn merged(query: Query, body: Payload) -> Payload {
     }
     let members: Vec<_> = object
         .iter()
-        .map(|(name, value)| format!("{}:{value}", json(name)))
+        .map(|(name, value)| format!("{}:{value}", quoted(name)))
         .collect();
     Payload::unchecked_json(format!("{{{}}}", members.join(",")))
 }
 
 fn has_type(head: &Head, essence: &str) -> bool {
-    head.header("content-type")
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|value| value.trim().eq_ignore_ascii_case(essence))
+    let value = content_type(head).split(';').next();
+    value.is_some_and(|value| value.trim().eq_ignore_ascii_case(essence))
+}
+
+fn content_type(head: &Head) -> &str {
+    head.header("content-type").unwrap_or_default()
 }
 
 fn success(id: CallId, reply: &Reply) -> Answer {
@@ -243,9 +290,22 @@ mod tests {
     }
 
     #[test]
-    fn files_are_refused_in_clear_words() {
-        let fault = request("a", "", "multipart/form-data; boundary=x", "--x").unwrap_err();
-        assert_eq!((fault.kind, fault.status()), (Kind::InvalidRequest, 415));
+    fn files_stand_beside_the_parameters() {
+        let kind = "multipart/form-data; boundary=x";
+        let fault = request("a", "", kind, "--x").unwrap_err();
+        assert_eq!((fault.kind, fault.status()), (Kind::InvalidRequest, 400));
+
+        let upload = request("a", "fileName=a.csv&q=1", "text/csv", "x,y").unwrap();
+        let files: Value = serde_json::from_slice(&upload.parts.files.unwrap()).unwrap();
+        assert_eq!(files["file"][0]["fileName"], "a.csv");
+        assert_eq!(files["file"][0]["content"], "x,y");
+        assert_eq!(upload.parts.raw_body.unwrap(), "x,y".as_bytes());
+        let mut params = upload.params;
+        params.check(128).unwrap();
+        assert_eq!(
+            params.to_value(),
+            serde_json::json!({"fileName": "a.csv", "q": "1"})
+        );
     }
 
     #[test]

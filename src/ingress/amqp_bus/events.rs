@@ -3,18 +3,33 @@
 
 use std::sync::Arc;
 
+use super::Desk;
 use crate::call::{Via, beside};
-use crate::config::AmqpBus;
+use crate::config::{Address, AmqpBus};
 use crate::context::Context;
 use crate::ingress::accept::Settled;
 use crate::ingress::inward::{Arrival, Inward};
 use crate::link::amqp::{AmqpLink, Delivery, Header, Message};
 
-/// Takes events for the channels that the bus feeds, if there are any.
-pub fn serve_events(context: &Context, bus: &Arc<AmqpBus>, link: &AmqpLink) {
-    let inward = Inward::new(context, &bus.common.name, Via::Amqp);
+/// Takes events for the channels that the bus feeds, if there are any. Calls to scriptr's addresses
+/// come the same way, and go to the desk.
+pub(super) fn serve_events(
+    context: &Context,
+    bus: &Arc<AmqpBus>,
+    link: &AmqpLink,
+    desk: Arc<Desk>,
+) {
+    let inward = Inward::new(context, &bus.common, Via::Amqp);
     let tasks = context.tasks.clone();
+    let account = bus.common.scriptr.clone();
+    let is_call = move |message: &Message| {
+        let address = account
+            .as_ref()
+            .and_then(|account| account.of_key(&message.exchange, &message.routing_key));
+        matches!(address, Some(Address::Invoke(_)))
+    };
     link.receive_events(move |message, delivery| match &inward {
+        _ if is_call(&message) => desk.clone().take_up(message, delivery),
         Some(inward) => {
             // Published here and now, so events keep the order in which they came.
             let settled = inward.take(arrival(&message));

@@ -7,7 +7,7 @@ mod request;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::events::serve_events;
+use self::events::serve_events;
 use self::guard::Guard;
 use self::request::{Address, Refusal, Request};
 use crate::auth::{Caller, Secret, Source};
@@ -25,9 +25,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How long a message to keep may wait for the same.
 const PARK: Duration = Duration::from_secs(60);
 
-/// Takes calls from the bus's queue, if it has one.
+/// Takes calls from the bus's queue, if it has one, and events, and what comes to scriptr's
+/// addresses.
 pub fn serve(context: &Context, bus: &Arc<AmqpBus>, link: &AmqpLink) {
-    let Some(queue) = &bus.calls else { return };
     let desk = Arc::new(Desk {
         context: context.clone(),
         guard: Guard::new(bus),
@@ -35,10 +35,10 @@ pub fn serve(context: &Context, bus: &Arc<AmqpBus>, link: &AmqpLink) {
         bus: bus.clone(),
         link: link.clone(),
     });
+    serve_events(context, bus, link, desk.clone());
+    let Some(queue) = &bus.calls else { return };
     link.receive(queue, move |message, delivery| {
-        let desk = desk.clone();
-        let tasks = desk.context.tasks.clone();
-        tasks.spawn(async move { desk.take(message, delivery).await });
+        desk.clone().take_up(message, delivery);
     });
 }
 
@@ -52,6 +52,12 @@ struct Desk {
 }
 
 impl Desk {
+    /// In a task of its own.
+    fn take_up(self: Arc<Self>, message: Message, delivery: Delivery) {
+        let tasks = self.context.tasks.clone();
+        tasks.spawn(async move { self.take(message, delivery).await });
+    }
+
     async fn take(&self, message: Message, delivery: Delivery) {
         let limits = &self.context.config.limits;
         let request = match Request::read(&message, limits) {

@@ -103,6 +103,8 @@ fn read(
                 *address = Some(Address::Queue { name, correlation });
             }
             add_envelope(&mut request, envelope)?;
+            // A path, as scriptr's clients write them.
+            request.method = request.method.trim_start_matches('/').to_owned();
         }
     }
     check_name(&request.method)?;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::call::{Deadline, Outcome};
 use crate::dialect::envelope;
-use crate::link::mqtt::{Message, Properties, is_publishable, matches};
+use crate::link::mqtt::{Delivery, Message, Properties, is_publishable, matches};
 
 /// Where the outcome of a call goes, and how it looks.
 #[derive(Debug)]
@@ -27,6 +27,16 @@ pub(super) enum Shape {
 }
 
 impl Answer {
+    /// Where the properties of a call say that its outcome goes.
+    pub(super) fn of(call: &Delivery) -> Answer {
+        Answer {
+            topic: call.properties.response_topic.clone(),
+            correlation: call.properties.correlation.clone(),
+            qos: call.qos.min(1),
+            shape: Shape::Bare,
+        }
+    }
+
     /// Whether anybody waits for it.
     pub(super) fn is_wanted(&self) -> bool {
         self.topic.is_some()

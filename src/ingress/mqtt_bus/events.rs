@@ -19,7 +19,7 @@ pub struct MqttEvents {
 impl MqttEvents {
     /// For the channels that the bus feeds; `None` if there are none.
     pub fn new(context: &Context, bus: &Arc<MqttBus>) -> Option<MqttEvents> {
-        let inward = Inward::new(context, &bus.common.name, Via::Mqtt)?;
+        let inward = Inward::new(context, &bus.common, Via::Mqtt)?;
         Some(MqttEvents {
             context: context.clone(),
             inward,

@@ -5,6 +5,7 @@
 mod answer;
 mod events;
 mod question;
+mod scriptr;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::sync::Semaphore;
 use self::answer::Answer;
 pub use self::events::MqttEvents;
 use self::question::Question;
+pub use self::scriptr::MqttAddresses;
 use crate::auth::{Caller, Source};
 use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Via};
 use crate::config::{Identity, Limits, MqttBus};
@@ -57,13 +59,27 @@ impl MqttCalls {
 
 impl Deliveries for MqttCalls {
     fn deliver(&self, link: &MqttLink, delivery: Delivery, receipt: Receipt) {
+        let (question, answer) = question::read(&self.0.bus, self.0.limits(), &delivery);
+        self.take(link, question, answer, delivery, receipt);
+    }
+}
+
+impl MqttCalls {
+    /// Takes up what a delivery asks for.
+    fn take(
+        &self,
+        link: &MqttLink,
+        question: Result<Question, Fault>,
+        answer: Answer,
+        delivery: Delivery,
+        receipt: Receipt,
+    ) {
         let shared = &self.0;
         if delivery.retained {
             // It would come again with every subscription, long after anybody waits.
             shared.context.metrics.dropped("mqtt", "retained_call");
             return receipt.ack();
         }
-        let (question, answer) = question::read(&shared.bus, shared.limits(), &delivery);
         if answer.is_wanted() {
             shared.answer(link, question, answer, receipt);
         } else {

@@ -36,19 +36,36 @@ pub(super) fn read(
     let method = below(prefix, delivery.topic())
         .unwrap_or_default()
         .to_owned();
-    let mut answer = Answer {
-        topic: delivery.properties.response_topic.clone(),
-        correlation: delivery.properties.correlation.clone(),
-        qos: delivery.qos.min(1),
-        shape: Shape::Bare,
-    };
+    let mut answer = Answer::of(delivery);
     let beside = Beside::read(&delivery.properties);
     let question = if method.is_empty() {
         envelope(limits, &delivery.payload, beside, &mut answer)
     } else {
         params(&method, delivery, beside)
     };
-    let question = match question {
+    (bounded(question, limits), answer)
+}
+
+/// Reads a call on one of scriptr's addresses: an envelope. Where a property says where the reply
+/// goes, it is a bare one, as beside any other call; where the body does, a JSON-RPC response.
+pub(super) fn invoke(limits: &Limits, delivery: &Delivery) -> (Result<Question, Fault>, Answer) {
+    let mut answer = Answer::of(delivery);
+    let beside = Beside::read(&delivery.properties);
+    let question = envelope(limits, &delivery.payload, beside, &mut answer);
+    if let Some(topic) = &delivery.properties.response_topic {
+        answer.topic = Some(topic.clone());
+        answer.shape = Shape::Bare;
+    }
+    let question = question.map(|question| Question {
+        // A path, as scriptr's clients write them.
+        method: question.method.trim_start_matches('/').into(),
+        ..question
+    });
+    (bounded(question, limits), answer)
+}
+
+fn bounded(question: Result<Question, Fault>, limits: &Limits) -> Result<Question, Fault> {
+    match question {
         Ok(question) if question.params.len() > limits.message => Err(Fault::new(
             Kind::TooLarge,
             format!(
@@ -57,8 +74,7 @@ pub(super) fn read(
             ),
         )),
         question => question,
-    };
-    (question, answer)
+    }
 }
 
 /// `<calls>/<method>`: the payload is the params.

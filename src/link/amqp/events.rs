@@ -55,7 +55,27 @@ fn wanted(config: &Config, bus: &AmqpBus) -> Vec<Binding> {
             wanted.push(binding);
         }
     }
+    wanted.extend(scriptr(config, bus));
     wanted
+}
+
+/// What comes to scriptr's addresses: calls as well, which name their script in their body.
+fn scriptr(config: &Config, bus: &AmqpBus) -> Vec<Binding> {
+    let Some(account) = &bus.common.scriptr else {
+        return Vec::new();
+    };
+    let names = config
+        .channels
+        .iter()
+        .filter_map(|row| row.pattern.literal());
+    let bindings = names.flat_map(|name| {
+        [account.message_key(name), account.invoke_key(name)].map(|key| Binding {
+            queue: queue(config),
+            exchange: account.exchange(name),
+            key,
+        })
+    });
+    bindings.collect()
 }
 
 impl Events {

@@ -1,5 +1,5 @@
-//! The exchanges that routes and channels name: checked or declared one by one, so that a wrong one is the
-//! trouble of its own rows alone.
+//! The exchanges that routes and channels name, and scriptr's: checked or declared one by one, so
+//! that a wrong one is the trouble of its own rows alone.
 
 use std::time::{Duration, Instant};
 
@@ -51,12 +51,29 @@ pub(super) fn outward(config: &Config, bus: &AmqpBus) -> Vec<Exchange> {
         declare: None,
     });
     let channels = of_channels(config, bus, Direction::sends_out);
-    routes.chain(channels).chain(mqtt).collect()
+    let scriptr = of_scriptr(config, bus);
+    routes.chain(channels).chain(mqtt).chain(scriptr).collect()
 }
 
 /// The exchanges that channels take events from.
 pub(super) fn inward(config: &Config, bus: &AmqpBus) -> Vec<Exchange> {
-    of_channels(config, bus, Direction::takes_in).collect()
+    let channels = of_channels(config, bus, Direction::takes_in);
+    channels.chain(of_scriptr(config, bus)).collect()
+}
+
+/// scriptr's exchanges: one for each channel that has a name, and not only a pattern.
+fn of_scriptr(config: &Config, bus: &AmqpBus) -> impl Iterator<Item = Exchange> {
+    let channels = bus.common.scriptr.iter().flat_map(|account| {
+        let names = config
+            .channels
+            .iter()
+            .filter_map(|row| row.pattern.literal());
+        names.map(|name| account.exchange(name))
+    });
+    channels.map(|name| Exchange {
+        name,
+        declare: Some("topic"),
+    })
 }
 
 fn of_channels(

@@ -46,11 +46,13 @@ pub async fn probe(config: &Config, bus: &Arc<MqttBus>) -> Result<String, String
     let replies = format!("callway/inbox/{}", config.cluster.instance);
     let calls = Inlet::calls(bus, Arc::new(Unread));
     let events = Inlet::events(config, bus, Arc::new(Unread));
+    let addresses = Inlet::addresses(bus, Arc::new(Unread));
     let mut what = vec!["an inbox".to_owned()];
     what.extend(
         calls
             .iter()
-            .map(|calls| calls.subscriptions[0].filter.clone()),
+            .chain(&addresses)
+            .map(|inlet| inlet.subscriptions[0].filter.clone()),
     );
     what.extend(
         events
@@ -60,7 +62,7 @@ pub async fn probe(config: &Config, bus: &Arc<MqttBus>) -> Result<String, String
                 count => format!("{count} filters of channels"),
             }),
     );
-    let inlets = [calls, events].into_iter().flatten().collect();
+    let inlets = [calls, events, addresses].into_iter().flatten().collect();
     let visit = Visit::start(bus, &replies, config.limits.clone(), inlets);
     let up = visit.link.up(PATIENCE).await;
     visit.leave().await;

@@ -56,24 +56,26 @@ pub(super) enum Session {
 }
 
 impl Setup {
-    /// The link of the daemon to one of its buses. `calls` and `events` take what comes in of
-    /// either kind, if the bus has any.
+    /// The link of the daemon to one of its buses. `calls`, `events` and `addresses` (scriptr's)
+    /// take what comes in of each kind, if the bus has any.
     pub fn of(
         context: &Context,
         bus: &Arc<MqttBus>,
         calls: Option<Arc<dyn Deliveries>>,
         events: Option<Arc<dyn Deliveries>>,
+        addresses: Option<Arc<dyn Deliveries>>,
     ) -> Setup {
         let name = &bus.common.name;
         let client_id = format!("callway-{}-{name}", context.config.cluster.instance);
         let calls = calls.and_then(|taker| Inlet::calls(bus, taker));
         let events = events.and_then(|taker| Inlet::events(&context.config, bus, taker));
+        let addresses = addresses.and_then(|taker| Inlet::addresses(bus, taker));
         let memory = Memory::new(&context.store, format!("mqtt/{name}/subscribed"));
         Setup {
             bus: bus.clone(),
             inward: Inward {
                 client_id: format!("{client_id}-in"),
-                inlets: [calls, events].into_iter().flatten().collect(),
+                inlets: [calls, events, addresses].into_iter().flatten().collect(),
                 session: Session::Kept(memory),
             },
             client_id,

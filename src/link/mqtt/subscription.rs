@@ -81,6 +81,21 @@ impl Inlet {
         })
     }
 
+    /// scriptr's addresses on a bus; `None` if it serves none.
+    pub fn addresses(bus: &MqttBus, taker: Arc<dyn Deliveries>) -> Option<Inlet> {
+        let account = bus.common.scriptr.as_ref()?;
+        let all = Subscription {
+            filter: account.topics(),
+            qos: 1,
+            // An event that was kept is the channel's last one.
+            retain: Retain::OnSubscribe,
+        };
+        Some(Inlet {
+            subscriptions: vec![all],
+            taker,
+        })
+    }
+
     pub(super) fn takes(&self, topic: &str) -> bool {
         let mut filters = self.subscriptions.iter();
         filters.any(|subscription| topic::matches(&subscription.filter, topic))

@@ -118,7 +118,8 @@ impl Session {
 
     /// Lines below this level are dropped from now on.
     pub fn set_level(&self, level: &str) {
-        if let Some(rank) = LEVELS.iter().position(|l| *l == level.to_ascii_lowercase()) {
+        let level = level.to_ascii_lowercase();
+        if let Some(rank) = LEVELS.iter().chain(&["off"]).position(|l| *l == level) {
             self.level.set(rank);
         }
     }

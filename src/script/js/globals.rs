@@ -53,7 +53,15 @@ fn publish<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, bare: bool) -> Result<Fun
     let s = session.clone();
     let publish = move |ctx: Ctx<'js>, channel: Coerced<String>, payload: Opt<Value<'js>>| {
         let payload = text(&ctx, payload.0)?;
-        ask(&ctx, &s, Ask::Publish(channel.0, payload.into(), bare))
+        let kept = ask(&ctx, &s, Ask::Publish(channel.0, payload.into(), bare))?;
+        if let Some(receipt) = kept.as_object().filter(|_| bare) {
+            // scriptr's scripts look at the status.
+            let metadata = Object::new(ctx.clone())?;
+            metadata.set("status", "success")?;
+            metadata.set("statusCode", "200")?;
+            receipt.set("metadata", metadata)?;
+        }
+        Ok::<_, Error>(kept)
     };
     Function::new(ctx.clone(), publish)
 }
@@ -140,8 +148,8 @@ fn show<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> Result<String, Error> {
     Ok(value.get::<Coerced<String>>()?.0)
 }
 
-/// A value as JSON text.
-fn text<'js>(ctx: &Ctx<'js>, value: Option<Value<'js>>) -> Result<String, Error> {
+/// A value as JSON text; `null` for what has none.
+pub fn text<'js>(ctx: &Ctx<'js>, value: Option<Value<'js>>) -> Result<String, Error> {
     let json = match value {
         Some(value) => ctx.json_stringify(value)?,
         None => None,
@@ -149,7 +157,8 @@ fn text<'js>(ctx: &Ctx<'js>, value: Option<Value<'js>>) -> Result<String, Error>
     json.map_or_else(|| Ok("null".to_owned()), |json| json.to_string())
 }
 
-fn ask<'js>(ctx: &Ctx<'js>, session: &Session, ask: Ask) -> Result<Value<'js>, Error> {
+/// Asks the daemon, and throws what it refuses.
+pub fn ask<'js>(ctx: &Ctx<'js>, session: &Session, ask: Ask) -> Result<Value<'js>, Error> {
     let json = session.ask(ask).map_err(|thrown| throw(ctx, &thrown))?;
     match json.is_empty() {
         true => Ok(Value::new_undefined(ctx.clone())),

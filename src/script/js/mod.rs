@@ -6,6 +6,7 @@
 //! which a budget ran out, is thrown away. The next context is made ahead, with the script that
 //! ran last compiled in it, while nobody waits.
 
+mod core;
 mod globals;
 mod modules;
 mod names;

@@ -1,10 +1,11 @@
-//! `require`: other scripts, loaded at most once in a call.
+//! `require`: core modules and other scripts, loaded at most once in a call.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use rquickjs::{Coerced, Ctx, Error, Function, Object, Persistent, Value};
 
+use super::core;
 use super::globals::throw;
 use super::names::top_level;
 use super::world::{compile, options};
@@ -55,13 +56,18 @@ fn make<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, from: &str) -> Result<Functi
     prelude.call((load, from))
 }
 
-/// A module, compiled: `{path, code}`.
+/// A module, compiled: `{path, code}`; or `{core}`, one that is there without a file.
 fn load<'js>(
     ctx: &Ctx<'js>,
-    session: &Session,
+    session: &Rc<Session>,
     path: &str,
     from: &str,
 ) -> Result<Object<'js>, Error> {
+    let found = Object::new(ctx.clone())?;
+    if let Some(module) = core::module(ctx, session, path)? {
+        found.set("core", module)?;
+        return Ok(found);
+    }
     let script = session
         .module(path, from)
         .map_err(|thrown| throw(ctx, &thrown))?;
@@ -73,8 +79,8 @@ fn load<'js>(
         ));
     }
     tail.push('}');
+    core::define(ctx, session, &script.source)?;
     let code = compile(ctx, &script.path, &script.source, &tail)?;
-    let found = Object::new(ctx.clone())?;
     found.set("path", script.path)?;
     found.set("code", code)?;
     Ok(found)

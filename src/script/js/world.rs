@@ -12,6 +12,7 @@ use rquickjs::{
     Promise, Runtime, Value,
 };
 
+use super::core;
 use super::globals;
 use super::modules::Modules;
 use crate::script::host::Session;
@@ -51,8 +52,7 @@ impl World {
             globals::define(&ctx, session)?;
             // One that does not compile is reported when it is called.
             Ok::<_, Error>(ahead.and_then(|script| {
-                let function = compile(&ctx, &script.path, &script.source, "");
-                let function = function.catch(&ctx).ok()?;
+                let function = load(&ctx, session, script).catch(&ctx).ok()?;
                 Some((script.number, Persistent::save(&ctx, function)))
             }))
         })?;
@@ -73,7 +73,7 @@ impl World {
                     Some((number, function)) if number == script.number => {
                         function.restore(&ctx)?
                     }
-                    _ => compile(&ctx, &script.path, &script.source, "")?,
+                    _ => load(&ctx, session, script)?,
                 };
                 let require = self.modules.require(&ctx, session, &script.path)?;
                 ctx.globals().set("request", request(&ctx, work, script)?)?;
@@ -94,6 +94,15 @@ pub fn check(context: &Context, path: &str, source: &[u8]) -> Result<(), Problem
         let compiled = compile(&ctx, path, source, "").catch(&ctx);
         compiled.map(drop).map_err(|error| problem(&error))
     })
+}
+
+fn load<'js>(
+    ctx: &Ctx<'js>,
+    session: &Rc<Session>,
+    script: &Script,
+) -> Result<Function<'js>, Error> {
+    core::define(ctx, session, &script.source)?;
+    compile(ctx, &script.path, &script.source, "")
 }
 
 pub fn options(path: &str) -> EvalOptions {
@@ -261,6 +270,13 @@ fn request<'js>(ctx: &Ctx<'js>, work: &Work, script: &Script) -> Result<Object<'
     user.set("id", work.caller.as_str())?;
     user.set("name", work.caller.as_str())?;
     request.set("user", user)?;
-    request.set("files", Object::new(ctx.clone())?)?;
+    let files = match http.and_then(|http| http.files.as_ref()) {
+        Some(files) => ctx.json_parse(&files[..])?,
+        None => Object::new(ctx.clone())?.into_value(),
+    };
+    request.set("files", files)?;
+    let account = Object::new(ctx.clone())?;
+    account.set("accountKey", work.account.as_str())?;
+    request.set("account", account)?;
     Ok(request)
 }

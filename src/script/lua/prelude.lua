@@ -33,6 +33,8 @@ callway = {
 	call = function(method, params) return unwrap(native.call(method, params)) end,
 	publish = function(channel, payload) return unwrap(native.publish(channel, payload)) end,
 }
+local function serve(name, arguments) return unwrap(native.serve(name, arguments)) end
+local function publish(channel, message) return unwrap(native.say(channel, message)) end
 http = { request = function(options) return unwrap(native.http(options)) end }
 json = {
 	parse = native.parse,
@@ -51,6 +53,74 @@ response = {
 	close = native.close,
 }
 atob, btoa = native.atob, native.btoa
+
+local function missing(name)
+	return function() error(`{name} is not provided by callway`, 2) end
+end
+
+local function scope(global)
+	return setmetatable({}, table.freeze({
+		__index = function(_, name)
+			return serve("storage.get", { global = global, name = tostring(name) })[1]
+		end,
+		__newindex = function(_, name, value)
+			serve("storage.set", { global = global, name = tostring(name), value = value })
+		end,
+		__metatable = false,
+	}))
+end
+storage = { ["local"] = scope(false), global = scope(true) }
+
+function schedule(script, when) return serve("schedule", { script = script, when = when }) end
+function unschedule(handle) return serve("unschedule", { handle = handle }) end
+function subscribe(channel, script) serve("subscribe", { channel = channel, script = script }) end
+
+-- scriptr's modules, for `require`. They raise faults instead of answering with a status.
+local function topic(channel)
+	return {
+		publish = function(message, envelope)
+			if envelope then message = { from = "scriptr", message = message } end
+			return publish(channel, message)
+		end,
+		subscribe = function(script) subscribe(channel, script) end,
+		unsubscribe = function(script)
+			serve("unsubscribe", { channel = channel, script = script })
+		end,
+		queue = function(script, params)
+			return serve("queue", { channel = channel, script = script, params = params })
+		end,
+		clear = missing("queue.clear"),
+		peek = missing("queue.peek"),
+		getStatistics = missing("getStatistics"),
+	}
+end
+
+local core = {
+	http = http,
+	log = console,
+	storage = storage,
+	pubsub = { getInstance = topic },
+	queue = { getInstance = topic },
+	channel = {
+		get = function(name) return serve("channel", { name = name }) end,
+		list = function() return serve("channels", {}) end,
+		create = missing("channel.create"),
+		update = missing("channel.update"),
+		delete = missing("channel.delete"),
+	},
+	mqtt = {
+		getInstance = function(endpoint)
+			return {
+				publish = function(to, message)
+					serve("mqtt", { bus = endpoint, topic = to, message = message })
+				end,
+				close = function() end,
+			}
+		end,
+	},
+}
+for _, module in core do table.freeze(module) end
+table.freeze(core)
 
 local case_insensitive = table.freeze({
 	__index = function(self, name)
@@ -83,4 +153,4 @@ local function run(f)
 	return xpcall(f, raised)
 end
 
-return run, environment
+return run, environment, core

@@ -35,6 +35,8 @@ struct Shared {
     modules: RefCell<HashMap<u32, Value>>,
     /// Its environment.
     environment: RefCell<Option<Table>>,
+    /// The modules that there are without a file.
+    core: RefCell<Option<Table>>,
 }
 
 impl World {
@@ -57,12 +59,14 @@ impl World {
             compiled: RefCell::default(),
             modules: RefCell::default(),
             environment: RefCell::default(),
+            core: RefCell::default(),
         });
         let native = native(&lua, &shared)?;
-        let (run, environment) = lua
+        let (run, environment, core): (_, _, Table) = lua
             .load(include_str!("prelude.lua"))
             .set_name("=callway")
             .call((native, traceback, &shared.array, &shared.fallback))?;
+        *shared.core.borrow_mut() = Some(core);
         base.raw_set("_G", Value::Nil)?;
         lua.sandbox(true)?;
         super::stop_at_budget(&lua, &session.budget);
@@ -201,8 +205,13 @@ impl Shared {
         Ok((clone, require))
     }
 
-    /// `require`: what the module returned, what it put into `exports`, or its globals.
+    /// `require`: a core module; what a module returned, what it put into `exports`, or its globals.
     fn require(self: &Rc<Self>, lua: &Lua, path: &str, from: &str) -> mlua::Result<Value> {
+        if let Some(core) = &*self.core.borrow()
+            && let module @ Value::Table(_) = core.raw_get(path)?
+        {
+            return Ok(module);
+        }
         let script = self
             .session
             .module(path, from)
@@ -335,6 +344,21 @@ fn native(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
         None => Err(mlua::Error::runtime("over")),
     };
     native.raw_set("publish", lua.create_function(publish)?)?;
+    let weak = Rc::downgrade(shared);
+    let say = move |lua: &Lua, (channel, payload): (String, Value)| match weak.upgrade() {
+        Some(shared) => {
+            let payload = to_json(&payload)?.into();
+            shared.ask(lua, Ask::Publish(channel, payload, true))
+        }
+        None => Err(mlua::Error::runtime("over")),
+    };
+    native.raw_set("say", lua.create_function(say)?)?;
+    let weak = Rc::downgrade(shared);
+    let serve = move |lua: &Lua, (name, arguments): (String, Value)| match weak.upgrade() {
+        Some(shared) => shared.ask(lua, Ask::Service(name, to_json(&arguments)?.into())),
+        None => Err(mlua::Error::runtime("over")),
+    };
+    native.raw_set("serve", lua.create_function(serve)?)?;
     let weak = Rc::downgrade(shared);
     let http = move |lua: &Lua, options: Table| match weak.upgrade() {
         Some(shared) => shared.ask(lua, Ask::Http(to_json(&Value::Table(options))?.into())),

@@ -14,15 +14,18 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, oneshot};
 
 use self::floor::{Event, Floor, Job};
+use super::acl::Anonymous;
 use super::fetch::Fetcher;
 use super::library::Library;
 use super::reach::Reach;
+use super::surface::Asking;
 use super::wire::{Answer, Ask, Budgets, End, Finished, HttpWork, Thrown, ToHost, WireForm, Work};
 use crate::call::{
     Call, CallId, Fault, Form, Kind, Outcome, Payload, Reply, ScriptReply, ScriptResponse, Via,
     scan,
 };
 use crate::channel::{Kept, Origin, Publish};
+use crate::config::Config;
 use crate::context::Context;
 
 /// Calls that wait for a host; more are refused with `overloaded`.
@@ -34,6 +37,10 @@ pub struct Pool {
     library: Library,
     fetcher: Fetcher,
     budgets: Budgets,
+    /// What scripts are told as their account.
+    account: String,
+    /// Who is not authenticated.
+    anonymous: Anonymous,
     /// Hosts that are kept free.
     spare: usize,
     floor: Mutex<Floor>,
@@ -56,6 +63,8 @@ impl Pool {
                 time_us: limits.script_time.as_micros() as u64,
                 memory: limits.script_memory as u64,
             },
+            account: account(&context.config),
+            anonymous: Anonymous::of(&context.config),
             spare: std::thread::available_parallelism().map_or(2, usize::from),
             floor: Mutex::default(),
             busy: Notify::new(),
@@ -72,13 +81,17 @@ impl Pool {
 
     /// Runs a script for a call. Dropping the future stops the script.
     pub async fn run(self: &Arc<Self>, call: &Call, path: &str) -> Outcome {
-        let script = self
+        let (script, acl) = self
             .library
-            .get(path)
+            .with_acl(path)
             .await
             .map_err(|missing| Fault::new(Kind::MethodNotFound, missing))?;
+        if !acl.permits(call.caller.name(), &self.anonymous) {
+            let message = "the ACL in the script's .metadata file does not name this caller";
+            return Err(Fault::new(Kind::Forbidden, message));
+        }
         let (sender, mut events) = oneshot::channel();
-        let mut ticket = self.submit(Job::new(script, work(call), sender))?;
+        let mut ticket = self.submit(Job::new(script.clone(), self.work(call), sender))?;
         let mut asked = 0;
         loop {
             match events.await {
@@ -88,7 +101,7 @@ impl Pool {
                 }
                 Ok(Event::Ask(ask, next)) => {
                     events = next;
-                    let answer = self.answer(call, ask, &mut asked).await?;
+                    let answer = self.answer(call, &script.path, ask, &mut asked).await?;
                     ticket.answer(answer);
                 }
                 Ok(Event::Lost(fault)) => {
@@ -137,7 +150,13 @@ impl Pool {
     }
 
     /// Does what a script asked for. An error ends the script, a fault is thrown to it.
-    async fn answer(&self, call: &Call, ask: Ask, asked: &mut u32) -> Result<Answer, Fault> {
+    async fn answer(
+        &self,
+        call: &Call,
+        script: &str,
+        ask: Ask,
+        asked: &mut u32,
+    ) -> Result<Answer, Fault> {
         if !matches!(ask, Ask::Module(..)) {
             *asked += 1;
             let limit = self.context.config.limits.script_calls;
@@ -174,6 +193,14 @@ impl Pool {
             Ask::Http(options) => {
                 let fetched = self.fetcher.fetch(&options, call.deadline).await;
                 fetched.map(Answer::Value)
+            }
+            Ask::Service(name, arguments) => {
+                let asking = Asking {
+                    context: &self.context,
+                    call,
+                    script,
+                };
+                asking.serve(&name, &arguments).await.map(Answer::Value)
             }
             Ask::Module(path, from) => match self.library.module(&path, &from).await {
                 Ok(script) => Ok(Answer::Module((*script).clone())),
@@ -285,6 +312,32 @@ impl Pool {
         Ok(reply)
     }
 
+    /// What of a call a script sees.
+    fn work(&self, call: &Call) -> Work {
+        Work {
+            form: match call.params.form() {
+                Form::Json => WireForm::Json,
+                Form::Text => WireForm::Text,
+                // The dispatcher leaves nothing unchecked; bytes are the safe reading.
+                Form::Binary | Form::Unchecked | Form::UncheckedJson => WireForm::Binary,
+            },
+            params: call.params.bytes().clone(),
+            call_id: call.id.to_string(),
+            method: call.method.to_string(),
+            caller: call.caller.name().to_owned(),
+            account: self.account.clone(),
+            http: call.http.as_ref().map(|http| HttpWork {
+                verb: http.verb.clone(),
+                path: http.path.clone(),
+                query: http.query.clone(),
+                headers: http.headers.clone(),
+                raw_body: http.raw_body.clone(),
+                files: http.files.clone(),
+            }),
+            ..Work::default()
+        }
+    }
+
     /// The lines of `console`, which the daemon's log shows as well at level debug.
     fn log(&self, call: &Call, lines: &Bytes) -> Vec<Box<RawValue>> {
         if lines.is_empty() || scan(lines, 8).is_err() {
@@ -295,30 +348,6 @@ impl Pool {
             tracing::debug!(call_id = %call.id, method = %call.method, line = line.get(), "script says");
         }
         lines
-    }
-}
-
-/// What of a call a script sees.
-fn work(call: &Call) -> Work {
-    Work {
-        form: match call.params.form() {
-            Form::Json => WireForm::Json,
-            Form::Text => WireForm::Text,
-            // The dispatcher leaves nothing unchecked; bytes are the safe reading.
-            Form::Binary | Form::Unchecked | Form::UncheckedJson => WireForm::Binary,
-        },
-        params: call.params.bytes().clone(),
-        call_id: call.id.to_string(),
-        method: call.method.to_string(),
-        caller: call.caller.name().to_owned(),
-        http: call.http.as_ref().map(|http| HttpWork {
-            verb: http.verb.clone(),
-            path: http.path.clone(),
-            query: http.query.clone(),
-            headers: http.headers.clone(),
-            raw_body: http.raw_body.clone(),
-        }),
-        ..Work::default()
     }
 }
 
@@ -343,5 +372,17 @@ impl Drop for Ticket {
         if !self.over {
             self.pool.floor.lock().cancel(self.id);
         }
+    }
+}
+
+/// The account of scriptr's addresses, or the group of processes.
+fn account(config: &Config) -> String {
+    let mut accounts = config
+        .buses
+        .iter()
+        .filter_map(|bus| bus.common().scriptr.as_ref());
+    match accounts.next() {
+        Some(account) => account.to_string(),
+        None => config.cluster.group.to_string(),
     }
 }

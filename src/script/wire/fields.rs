@@ -74,7 +74,8 @@ impl<'a> Writer<'a> {
             .bytes(&work.params)
             .text(&work.call_id)
             .text(&work.method)
-            .text(&work.caller);
+            .text(&work.caller)
+            .text(&work.account);
         let Some(http) = &work.http else {
             return self.u8(0);
         };
@@ -83,9 +84,13 @@ impl<'a> Writer<'a> {
             .text(&http.path)
             .text(&http.query)
             .pairs(&http.headers);
-        match &http.raw_body {
+        self.some(http.raw_body.as_ref()).some(http.files.as_ref())
+    }
+
+    fn some(&mut self, bytes: Option<&Bytes>) -> &mut Self {
+        match bytes {
             None => self.u8(0),
-            Some(body) => self.u8(1).bytes(body),
+            Some(bytes) => self.u8(1).bytes(bytes),
         }
     }
 
@@ -174,6 +179,7 @@ impl Reader {
             call_id: self.text()?,
             method: self.text()?,
             caller: self.text()?,
+            account: self.text()?,
             http: None,
         };
         if self.u8()? == 1 {
@@ -182,13 +188,18 @@ impl Reader {
                 path: self.text()?,
                 query: self.text()?,
                 headers: self.pairs()?,
-                raw_body: match self.u8()? {
-                    0 => None,
-                    _ => Some(self.bytes()?),
-                },
+                raw_body: self.some()?,
+                files: self.some()?,
             });
         }
         Ok(work)
+    }
+
+    fn some(&mut self) -> io::Result<Option<Bytes>> {
+        match self.u8()? {
+            0 => Ok(None),
+            _ => self.bytes().map(Some),
+        }
     }
 
     pub(super) fn finished(&mut self) -> io::Result<Finished> {

@@ -36,6 +36,7 @@ pub fn bus(rabbit: &Rabbit) -> AmqpBus {
             name: "office".into(),
             caller: None,
             identity: Identity::Token,
+            scriptr: None,
         },
         url,
         ca: None,

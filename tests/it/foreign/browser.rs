@@ -69,7 +69,7 @@ async fn a_page_speaks_flow() {
 }
 
 /// Shows a page, whose task stands in its fragment; comes back with what it posts.
-async fn show(page: &'static str, task: &Value) -> Value {
+pub async fn show(page: &'static str, task: &Value) -> Value {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let site = listener.local_addr().unwrap();
     let (told, mut results) = mpsc::channel(1);

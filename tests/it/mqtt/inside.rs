@@ -79,7 +79,7 @@ impl Home {
         let bus = bus_of(&context.config);
         let (sender, taken) = mpsc::channel(10_000);
         let taker = || takes.then(|| Arc::new(Taker(sender.clone())) as Arc<dyn Deliveries>);
-        let setup = Setup::of(&context, &bus, taker(), taker());
+        let setup = Setup::of(&context, &bus, taker(), taker(), None);
         let (link, start) = MqttLink::prepare(setup);
         start.start();
         Inside {

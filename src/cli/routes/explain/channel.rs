@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::call::Fault;
-use crate::config::{Channel, Config, Direction};
+use crate::config::{Bus, Channel, Config, Direction};
 use crate::router::{Captures, Place, Template, Trie, check_channel};
 
 /// What the rows of channels say to one name.
@@ -28,7 +28,10 @@ impl Explained {
         let row = rows.find(name)?.clone();
         let captures = row.pattern.captures(name);
         Some(Explained {
-            places: places(&row, &captures),
+            places: places(&row, &captures).map(|mut places| {
+                places.extend(scriptr(config, &row, name).map(|text| ("scriptr", text)));
+                places
+            }),
             captures,
             row,
         })
@@ -100,6 +103,23 @@ fn places(row: &Channel, captures: &Captures) -> Result<Vec<(&'static str, Strin
         places.push(("call", format!("{method} as {}", call.caller)));
     }
     Ok(places)
+}
+
+/// scriptr's addresses of a channel.
+fn scriptr(config: &Config, row: &Channel, name: &str) -> Option<String> {
+    let addresses = config.buses.iter().filter_map(|bus| {
+        let account = bus.common().scriptr.as_ref()?;
+        let address = match bus {
+            Bus::Mqtt(_) => account.message_topic(name),
+            Bus::Amqp(_) => {
+                let exchange = account.exchange(row.pattern.literal()?);
+                format!("{exchange} {}", account.message_key(name))
+            }
+        };
+        Some(format!("{}: {address}", bus.name()))
+    });
+    let addresses: Vec<_> = addresses.collect();
+    (!addresses.is_empty()).then(|| addresses.join(", "))
 }
 
 fn way(direction: Direction) -> &'static str {
