@@ -26,7 +26,8 @@ pub struct Claim {
     pub own: bool,
     /// What a secret has to do with it.
     pub nonce: Nonce,
-    /// Threads that were not used since then may be forgotten, in Unix milliseconds.
+    /// Threads that were not used since then may be forgotten, in Unix milliseconds, if nothing is
+    /// left of what was said in them.
     pub forget_before: u64,
 }
 
@@ -163,7 +164,8 @@ fn admit(db: &Connection, claim: &Claim) -> rusqlite::Result<Admission> {
 fn has_room(db: &Connection, forget_before: u64) -> rusqlite::Result<bool> {
     db.prepare_cached(
         "DELETE FROM thread WHERE channel IN
-            (SELECT channel FROM thread WHERE used < ? ORDER BY used LIMIT ?)",
+            (SELECT thread.channel FROM thread LEFT JOIN channel ON channel.name = thread.channel
+             WHERE used < ? AND channel.name IS NULL ORDER BY used LIMIT ?)",
     )?
     .execute(params![forget_before as i64, FORGOTTEN])?;
     if count(db)? < MOST {
@@ -302,14 +304,17 @@ mod tests {
         assert_eq!((page.len(), count), (1, 3));
         let (page, _) = store.threads(of_a, 3, 2).await.unwrap();
         assert!(page.is_empty());
-        let later = Claim {
+        let later = |channel| Claim {
             forget_before: u64::MAX >> 1,
-            ..claim("a/4", "one", None)
+            ..claim(channel, "one", None)
         };
-        store.admit(later).await.unwrap();
-        assert_eq!(
-            store.threads(|_| true, 0, 9).await.unwrap(),
-            (vec!["A/4".into()], 1)
-        );
+        // Whoever names a forgotten thread is let in, so that nothing may be left in it.
+        let said = "INSERT INTO channel VALUES ('a/1', 1, 1, 1, 1)";
+        let say = store.write(move |db| db.execute(said, []).map(drop));
+        say.await.unwrap();
+        store.admit(later("a/4")).await.unwrap();
+        let (mut left, count) = store.threads(|_| true, 0, 9).await.unwrap();
+        left.sort();
+        assert_eq!((left, count), (vec!["A/1".into(), "A/4".into()], 2));
     }
 }

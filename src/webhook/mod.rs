@@ -20,7 +20,7 @@ use crate::channel::Event;
 use crate::config::{Config, Dialect, FlowOptions, Webhook};
 use crate::context::Context;
 use crate::dialect::flow::rest::Pages;
-use crate::dialect::flow::{Said, Thread, of_event};
+use crate::dialect::flow::{Said, Thread, is_sync, of_event};
 use crate::spool::{Draft, Lane, Spool};
 use crate::store::Letter;
 use crate::target::http_client;
@@ -78,7 +78,7 @@ impl Webhooks {
     pub fn owed(&self, event: &Event) -> Vec<Draft<'_>> {
         let hooks = self.hooks.iter().filter_map(|Hook { options, hook }| {
             let thread = Thread::of_channel(options, &event.channel)?;
-            if event.payload.to_value()["sync"] == true {
+            if is_sync(&event.payload) {
                 return None;
             }
             let Some(Said::Received(mut body)) = of_event(&thread, &event.payload) else {

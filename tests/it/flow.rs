@@ -219,8 +219,8 @@ async fn broken_frames_are_answered_and_the_socket_lives() {
         ),
         (r#"{"type":"dance","payload":{}}"#, "Unknown message type"),
         (
-            r#"{"type":"thread.noticed","payload":{"threadId":"t"}}"#,
-            "not in that thread",
+            r#"{"type":"thread.noticed","payload":{"threadId":""}}"#,
+            "1 to 255 bytes",
         ),
         // A lone surrogate is no text, and a number beyond all bounds no number.
         (
@@ -244,6 +244,7 @@ async fn broken_frames_are_answered_and_the_socket_lives() {
     for quiet in [
         r#"{"type":"activity.user.typing","payload":{"clientId":"first","threadId":"t","originator":{}}}"#,
         r#"{"type":"log","payload":{"text":"x"}}"#,
+        r#"{"type":"thread.noticed","payload":{"threadId":"t"}}"#,
     ] {
         socket.send(quiet).await;
     }

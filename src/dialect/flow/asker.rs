@@ -24,16 +24,17 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// Reads header fields and query. Two different ids are none.
+    /// Reads header fields and query. Two different ids are none, but for the session's, which
+    /// gives no access: the documents' own example has one in the query and another in the field.
     pub fn of(head: &Head) -> Result<Asker, Fault> {
         let query = Query::parse(head.query.as_bytes());
-        let one = |field: &str, parameter: &str| {
-            let both = [
+        let both = |field: &str, parameter: &str| {
+            [
                 head.header(field).and_then(said),
                 query.get(parameter).and_then(said),
-            ];
-            one_of(parameter, both)
+            ]
         };
+        let one = |field: &str, parameter: &str| one_of(parameter, both(field, parameter));
         let client = one("x-flowai-clientid", "clientId")?;
         // The Swift SDK sends its clientId as if it were a token.
         let bearer = head.header("authorization").and_then(|value| {
@@ -43,7 +44,9 @@ impl Asker {
         });
         Ok(Asker {
             client: one_of("clientId", [client.as_deref(), bearer])?,
-            session: one("x-flowai-sessionid", "sessionId")?,
+            session: both("x-flowai-sessionid", "sessionId")
+                .into_iter()
+                .find_map(|session| session.map(str::to_owned)),
             thread: one("x-flowai-threadid", "threadId")?,
             secret: one("x-flowai-secret", "secret")?.map(Secret::new),
         })
@@ -135,6 +138,9 @@ mod tests {
         let bearer = [("authorization", "Bearer second")];
         assert_eq!(ask("clientId=first", &bearer).err(), refused);
         assert!(ask("clientId=first", &header).is_ok());
+        let session = [("x-flowai-sessionid", "unique")];
+        let asker = ask("sessionId=1234", &session).unwrap();
+        assert_eq!(asker.session().unwrap(), "unique");
     }
 
     #[test]

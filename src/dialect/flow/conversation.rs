@@ -30,8 +30,9 @@ pub trait Desk: Send + Sync {
     /// goes on if the client leaves.
     fn answer(&self, message: &Arc<Message>) -> Deed;
 
-    /// Remembers that a user has seen a thread; comes to [`Done::Noticed`].
-    fn notice(&self, thread: &Thread) -> Deed;
+    /// Remembers that a user has seen a thread; comes to [`Done::Noticed`]. For one that the client
+    /// was not let into yet, only if it is its own and has no secret.
+    fn notice(&self, thread: &Thread, let_in: bool) -> Deed;
 }
 
 /// What came of it.
@@ -146,6 +147,16 @@ impl Conversation {
         entrance.proof.is_none() || entrance.proof == shown
     }
 
+    /// Whether the client was let into a thread, also if the socket does not hear it yet.
+    fn was_let_in(&self, thread: &Thread) -> bool {
+        let joining = match &self.entering {
+            Some((_, Step::Join { entrance, .. })) => Some(entrance),
+            _ => None,
+        };
+        let mut coming = self.entrance.iter().chain(joining);
+        self.threads.contains_key(&thread.id) || coming.any(|one| one.thread == *thread)
+    }
+
     fn join(&mut self, entrance: Entrance, first: bool, effects: &mut Effects) {
         let ticket = self.ticket();
         let channel = entrance.thread.channel.clone();
@@ -183,16 +194,11 @@ impl Conversation {
         self.go_on(effects);
     }
 
-    fn noticed(&mut self, thread: &str, effects: &mut Effects) {
-        let Some(entrance) = self.threads.get(thread) else {
-            let why = "This socket is not in that thread";
-            effects.push(Effect::Send(frame::error(why)));
-            return;
-        };
+    fn noticed(&mut self, thread: &Thread, effects: &mut Effects) {
         if self.is_full(effects) {
             return;
         }
-        let notice = self.desk.notice(&entrance.thread);
+        let notice = self.desk.notice(thread, self.was_let_in(thread));
         let ticket = self.ticket();
         self.asked.insert(ticket, Asked::Notice);
         effects.push(Effect::Do(ticket, notice));

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Message;
+use super::{Message, Thread};
 use crate::auth::Secret;
 use crate::call::Text;
 use crate::config::FlowOptions;
@@ -26,7 +26,7 @@ pub(super) enum Frame {
     /// It is still there.
     Ping,
     /// Its user has seen this thread.
-    Noticed(String),
+    Noticed(Thread),
     /// Nothing that anybody waits for: the user types, or the client has something to log.
     Idle,
 }
@@ -50,7 +50,10 @@ pub(super) fn read(options: &FlowOptions, frame: &[u8]) -> Result<Frame, String>
             .as_ref()
             .and_then(|payload| payload["threadId"].as_str())
         {
-            Some(thread) => Ok(Frame::Noticed(thread.to_owned())),
+            Some(thread) => match Thread::named(options, thread) {
+                Ok(thread) => Ok(Frame::Noticed(thread)),
+                Err(why) => Err(format!("{INVALID}: {}", why.message)),
+            },
             None => Err(format!("{INVALID}: threadId is missing")),
         },
         "activity.user.typing" | "log" => match payload {

@@ -7,6 +7,16 @@ use crate::auth::Secret;
 use crate::call::Payload;
 use crate::config::FlowOptions;
 
+/// Members that clients may leave out, or write down as `null`.
+const OPTIONAL: [&str; 6] = [
+    "attachment",
+    "metadata",
+    "nonce",
+    "originator",
+    "speech",
+    "traceId",
+];
+
 /// One message of a user.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -25,8 +35,9 @@ impl Message {
         let Some(Value::Object(mut body)) = payload else {
             return Err("the payload is not an object".into());
         };
+        drop_nulls(&mut body);
         let nonce = match body.remove("nonce") {
-            None | Some(Value::Null) => None,
+            None => None,
             Some(Value::String(text)) if matches!(text.as_str(), "" | "null" | "undefined") => None,
             Some(Value::String(text)) => Some(Secret::new(text)),
             Some(_) => return Err("nonce is a string".into()),
@@ -54,7 +65,7 @@ impl Message {
         }
         for name in ["originator", "metadata"] {
             match body.get(name) {
-                None | Some(Value::Null | Value::Object(_)) => {}
+                None | Some(Value::Object(_)) => {}
                 Some(_) => return Err(format!("{name} is an object")),
             }
         }
@@ -69,9 +80,6 @@ impl Message {
     ) -> Message {
         let id = Value::from(&*thread.id);
         body.insert("threadId".into(), id);
-        body.retain(|name, value| {
-            !matches!(&**name, "originator" | "metadata") || !value.is_null()
-        });
         let nobody = || json!({ "name": "Anonymous", "role": "external", "profile": {} });
         body.entry("originator").or_insert_with(nobody);
         body.entry("metadata").or_insert_with(|| json!({}));
@@ -113,6 +121,11 @@ impl Message {
         let event = self.to_event().to_value();
         event["payload"].clone()
     }
+}
+
+/// Takes out what a client says that it does not have.
+pub(super) fn drop_nulls(body: &mut Map<String, Value>) {
+    body.retain(|name, value| !value.is_null() || !OPTIONAL.contains(&name.as_str()));
 }
 
 #[cfg(test)]
@@ -185,6 +198,14 @@ mod tests {
         let anonymous = read(json!({"threadId": "t", "speech": "", "nonce": "null"})).unwrap();
         assert!(anonymous.nonce.is_none());
         assert_eq!(anonymous.body["originator"]["role"], "external");
+        let nothing = json!({
+            "threadId": "t", "speech": "hi", "traceId": null, "attachment": null, "nonce": null,
+            "originator": null, "metadata": null, "own": null,
+        });
+        let echo = read(nothing).unwrap().echo();
+        assert_eq!(echo["metadata"], json!({}));
+        assert!(echo.get("traceId").is_none() && echo.get("attachment").is_none());
+        assert!(echo["own"].is_null() && echo.get("own").is_some());
     }
 
     #[test]

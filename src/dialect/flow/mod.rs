@@ -18,5 +18,5 @@ pub use self::answer::{error, ok, refuse, with_secret};
 pub use self::asker::{Asker, channel_id, client_of};
 pub use self::conversation::{Conversation, Desk, Done, Entrance, Pass};
 pub use self::message::Message;
-pub use self::reply::{Said, entry, of_event, of_result, to_event};
+pub use self::reply::{Said, entry, is_sync, of_event, of_result, to_event};
 pub use self::thread::Thread;

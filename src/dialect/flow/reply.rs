@@ -27,7 +27,7 @@ pub fn of_result(message: &Message, result: &Payload) -> Option<Value> {
     Some(Value::Object(reply))
 }
 
-/// A reply as an event. One that its asker gets by itself says so.
+/// A reply as an event. One that its asker gets by itself says so; see [`is_sync`].
 pub fn to_event(reply: &Value, sync: bool) -> Payload {
     let mut event = json!({ "type": "message.received", "payload": reply });
     if sync {
@@ -36,10 +36,21 @@ pub fn to_event(reply: &Value, sync: bool) -> Payload {
     Payload::from_value(&event)
 }
 
+/// Whether an event is a reply that its asker gets by itself. A push that only has a member of this
+/// name is none.
+pub fn is_sync(payload: &Payload) -> bool {
+    let value = payload.to_value();
+    value["sync"] == true && value["type"] == "message.received" && value.get("payload").is_some()
+}
+
 /// What an event is, whoever published it. `None` for one that says nothing.
 pub fn of_event(thread: &Thread, payload: &Payload) -> Option<Said> {
     let mut value = payload.to_value();
     let kind = match value.get("type") {
+        Some(Value::String(kind)) if kind == "message.received" => match value.get("payload") {
+            Some(_) => kind.clone(),
+            None => String::new(),
+        },
         Some(Value::String(kind)) if value["payload"].is_object() => kind.clone(),
         _ => String::new(),
     };
@@ -175,9 +186,22 @@ mod tests {
         );
         let wrapped = push(r#"{"type":"message.received","payload":{"messages":[1]}}"#);
         assert_eq!(wrapped["messages"], json!([1]));
+        let wrapped = r#"{"type":"message.received","payload":"plain text"}"#;
+        assert_eq!(text(&push(wrapped)), "plain text");
+        let bare = r#"{"type":"message.received"}"#;
+        assert_eq!(text(&push(bare)), bare);
         let typing = event(r#"{"type":"agent.typing","payload":{"who":"Jo"}}"#);
         assert_eq!(typing, Some(Said::Typing(json!({"who": "Jo"}))));
         assert_eq!(event("null"), None);
+    }
+
+    #[test]
+    fn only_a_reply_is_for_its_asker_alone() {
+        let reply = json!({"messages": []});
+        assert!(is_sync(&to_event(&reply, true)) && !is_sync(&to_event(&reply, false)));
+        for pushed in [r#"{"sync":true,"celsius":31}"#, r#""sync""#, "[]", "null"] {
+            assert!(!is_sync(&Payload::json(pushed)), "{pushed}");
+        }
     }
 
     #[test]

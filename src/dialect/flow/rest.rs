@@ -4,6 +4,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use super::answer::whole;
+use super::message::drop_nulls;
 use super::{Message, Thread};
 use crate::call::{CallId, Fault, Kind, rfc3339, unix_ms};
 use crate::config::FlowOptions;
@@ -116,12 +117,10 @@ pub fn message(options: &FlowOptions, thread: &str, body: &[u8]) -> Result<Messa
     };
     let mut payload = payload.clone();
     payload.remove("nonce");
+    drop_nulls(&mut payload);
     complete(&mut payload).map_err(invalid)?;
     for name in ["originator", "metadata"] {
-        if !matches!(
-            payload.get(name),
-            None | Some(Value::Null | Value::Object(_))
-        ) {
+        if !matches!(payload.get(name), None | Some(Value::Object(_))) {
             return Err(invalid(format!("{name} is an object")));
         }
     }

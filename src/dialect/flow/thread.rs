@@ -57,14 +57,18 @@ impl Thread {
         })
     }
 
-    /// Whether its name says that it belongs to another client: `<unique>|<channel id>`.
-    pub fn names_another(&self, options: &FlowOptions, client: &FlowClient) -> bool {
-        let Some((_, suffix)) = self.id.rsplit_once('|') else {
-            return false;
-        };
+    /// The client that its name says it belongs to: `<unique>|<channel id>`.
+    pub fn named_owner<'a>(&self, options: &'a FlowOptions) -> Option<&'a FlowClient> {
+        let (_, suffix) = self.id.rsplit_once('|')?;
         let suffix = suffix.strip_prefix(REST).unwrap_or(suffix);
-        let of = |one: &FlowClient| channel_id(&one.id) == suffix;
-        !of(client) && options.clients.iter().any(of)
+        let mut clients = options.clients.iter();
+        clients.find(|client| channel_id(&client.id) == suffix)
+    }
+
+    /// Whether its name says that it belongs to another client.
+    pub fn names_another(&self, options: &FlowOptions, client: &FlowClient) -> bool {
+        let owner = self.named_owner(options);
+        owner.is_some_and(|owner| channel_id(&owner.id) != channel_id(&client.id))
     }
 
     /// A new name for a thread of this channel's id, as the REST API gives them.

@@ -1,7 +1,6 @@
 //! What a conversation leaves to others: who may be in a thread, what answers, what was seen.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use serde_json::Value;
@@ -16,8 +15,8 @@ use crate::dialect::flow::{Desk, Done, Message, Thread, of_result, to_event};
 use crate::dialect::{Deed, Told};
 use crate::store::{Admission, Claim, Known, Nonce};
 
-/// A thread that nobody used for this long is forgotten, or for as long as its history lasts.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 86_400);
+/// A thread that nobody used for so many milliseconds is forgotten, once its history is gone.
+const FORGOTTEN_AFTER: u64 = 30 * 86_400_000;
 
 /// Acts for one client.
 #[derive(Clone)]
@@ -86,17 +85,16 @@ impl Clerk {
     }
 
     async fn claim(&self, thread: &Thread, own: bool, nonce: Nonce) -> Result<Admission, Fault> {
-        let row = self.context.hub.row(&thread.channel);
-        let history = row.and_then(|row| row.history).map(|history| history.age);
-        let idle = history.unwrap_or_default().max(FORGOTTEN_AFTER);
-        let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+        // A back end may begin the thread of a client whose name it bears.
+        let named = thread.named_owner(&self.options).filter(|_| !own);
+        let client = named.map_or(&self.client, |client| &client.id);
         let claim = Claim {
             channel: thread.channel.to_string(),
             thread: thread.id.to_string(),
-            client: self.client.to_string(),
+            client: client.to_string(),
             own,
             nonce,
-            forget_before: unix_ms().saturating_sub(idle),
+            forget_before: unix_ms().saturating_sub(FORGOTTEN_AFTER),
         };
         match self.context.store.admit(claim).await? {
             Admission::Foreign => Err(foreign()),
@@ -236,10 +234,17 @@ impl Desk for Clerk {
         Deed(answered.boxed())
     }
 
-    fn notice(&self, thread: &Thread) -> Deed {
-        let (store, channel) = (self.context.store.clone(), thread.channel.to_string());
+    fn notice(&self, thread: &Thread, let_in: bool) -> Deed {
+        let (clerk, thread) = (self.clone(), thread.clone());
         let noticed = async move {
-            store.notice(channel).await?;
+            if !let_in {
+                clerk.look(&thread, None).await?;
+            }
+            clerk
+                .context
+                .store
+                .notice(thread.channel.to_string())
+                .await?;
             Ok(Told::Flow(Done::Noticed))
         };
         Deed(noticed.boxed())

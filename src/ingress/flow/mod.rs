@@ -23,7 +23,8 @@ use crate::dialect::flow::{Conversation, Pass, refuse};
 use crate::dialect::http::{Answer, Head, allow_origin, is_preflight, preflight};
 
 /// Fields that pages send beside those that every endpoint lets them send.
-const REQUEST_HEADERS: &str = "x-flowai-clientid, x-flowai-sessionid, x-flowai-threadid, x-flowai-secret, x-flowai-ott, x-access-token";
+const REQUEST_HEADERS: &str =
+    "x-flowai-clientid, x-flowai-sessionid, x-flowai-threadid, x-flowai-secret, x-flowai-ott";
 /// Where sockets are, below the endpoint.
 const SOCKETS: &str = "ws/";
 /// Where the REST API is.
@@ -117,10 +118,22 @@ impl Exchange<'_> {
             return self.rest(path, body).await;
         }
         match path.strip_suffix('/').unwrap_or(path) {
-            "socket.info" => self.get(&["GET"]).map(|()| self.socket_info())?.await,
-            "thread.history" => self.get(&["GET"]).map(|()| self.history())?.await,
-            "thread.unnoticed" => self.get(&["GET"]).map(|()| self.unnoticed())?.await,
-            "thread.upload" => self.get(&["POST"]).map(|()| self.upload(body))?.await,
+            "socket.info" => {
+                self.only("GET")?;
+                self.socket_info().await
+            }
+            "thread.history" => {
+                self.only("GET")?;
+                self.history().await
+            }
+            "thread.unnoticed" => {
+                self.only("GET")?;
+                self.unnoticed().await
+            }
+            "thread.upload" => {
+                self.only("POST")?;
+                self.upload(body).await
+            }
             "thread.merger" => Err(Fault::new(
                 Kind::InvalidRequest,
                 "callway does not merge threads; a thread is one channel",
@@ -133,15 +146,14 @@ impl Exchange<'_> {
         }
     }
 
-    /// Refuses other verbs than these.
-    fn get(&self, verbs: &[&str]) -> Result<(), Fault> {
-        match verbs.contains(&self.head.verb.as_str()) {
+    /// Refuses other verbs than this one.
+    fn only(&self, verb: &str) -> Result<(), Fault> {
+        match self.head.verb == verb {
             true => Ok(()),
-            false => Err(Fault::new(
-                Kind::InvalidRequest,
-                format!("this is asked for by {}", verbs.join(", ")),
-            )
-            .with_http_status(405)),
+            false => Err(
+                Fault::new(Kind::InvalidRequest, format!("this is asked for by {verb}"))
+                    .with_http_status(405),
+            ),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{KEY, all_powerful, ask, back_end, connect, connect_to, setup, text};
+use super::{KEY, all_powerful, ask, back_end, connect_to, setup, text};
 use crate::support::{Http, POWERLESS};
 
 const MESSAGES: &str = "/flow/rest/v1/messages";
@@ -102,7 +102,12 @@ async fn a_message_is_taken_at_once_or_answered_whole() {
         .post(&format!("{MESSAGES}/t%7Cfirst"), &say("from outside"))
         .await;
     assert_eq!(text(&socket.next().await), "you said from outside");
-    let mut second = connect(&daemon, "second").await;
+    // A thread that bears a client's name is that client's, whoever begins it.
+    let begun = format!("{MESSAGES}/2e1f%7Csecond?writeConcern=true");
+    let reply = all_powerful(&daemon).post(&begun, &say("welcome")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let mut second = connect_to(&daemon, "second", "2e1f|second").await;
+    ask(&mut second, "2e1f|second", "hi").await;
     second.send(super::send(thread, "mine?")).await;
     assert_eq!(second.next().await["type"], "error");
 }

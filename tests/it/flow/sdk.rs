@@ -89,6 +89,11 @@ async fn a_socket_is_asked_for_in_three_ways() {
         swift
             .get("/flow/socket.info/?clientId=first&sessionId=1234&threadId=t")
             .await,
+        // The Swift example of the documents: both ways at once, each with a session of its own.
+        sdk(&daemon, "first", "t|first", "SECRET")
+            .header("x-flowai-sessionid", "unique")
+            .get("/flow/socket.info/?clientId=first&sessionId=1234")
+            .await,
     ] {
         let mut socket = open(&endpoint(&reply)).await;
         assert_eq!(reply.header("cache-control"), Some("no-store"));
@@ -201,6 +206,10 @@ async fn history_and_what_was_missed_are_the_threads_own() {
     socket.close().await;
     publish(&daemon, "flow/jane.doe", &json!("while you were away")).await;
     assert!(unnoticed().await);
+    // A client that says nothing may have looked all the same.
+    let mut silent = super::connect(&daemon, "first").await;
+    silent.send(noticed.to_string()).await;
+    crate::eventually!(!unnoticed().await);
 
     let mut other = super::connect(&daemon, "second").await;
     other.send(send("jane.doe", "let me in")).await;

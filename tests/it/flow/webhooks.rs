@@ -134,7 +134,6 @@ async fn what_was_not_taken_outlives_the_process() {
     daemon.restart().await;
     let receiver = Receiver::start(address, &[503]).await;
     let all: Vec<_> = (0..5).map(|number| format!("you said {number}")).collect();
-    println!("{:?} {}", receiver.texts(), daemon.log());
     crate::eventually!(receiver.texts() == all);
 }
 
@@ -168,13 +167,16 @@ async fn a_webhook_gets_replies_and_pushes_and_pages() {
     assert_eq!(text(&ask(&mut socket, "s", "1").await), "you said 1");
     say(&daemon, "s", "2", "?sync=true").await; // its asker has it
     publish(&daemon, "flow/s", &json!("3")).await;
+    let unlike_a_reply = json!({"sync": true, "celsius": 31});
+    publish(&daemon, "flow/s", &unlike_a_reply).await;
     publish(
         &daemon,
         "flow/s",
         &json!({"type": "agent.typing", "payload": {}}),
     )
     .await;
-    crate::eventually!(receiver.texts() == ["you said 1", "3"]);
+    let pushed = r#"{"celsius":31,"sync":true}"#;
+    crate::eventually!(receiver.texts() == ["you said 1", "3", pushed]);
 
     let key = back_end(&daemon, KEY);
     for path in ["messages/s?page=1", "threads", "messages/s?sync=true"] {
@@ -184,7 +186,7 @@ async fn a_webhook_gets_replies_and_pushes_and_pages() {
         receiver
             .taken()
             .iter()
-            .skip(2)
+            .skip(3)
             .map(|one| one["type"].clone())
             .collect::<Vec<_>>()
     };

@@ -53,8 +53,9 @@ impl Desk for Seen {
         self.note(format!("answer {}", message.speech().unwrap_or_default()))
     }
 
-    fn notice(&self, thread: &Thread) -> Deed {
-        self.note(format!("notice {}", thread.id))
+    fn notice(&self, thread: &Thread, let_in: bool) -> Deed {
+        let how = if let_in { "" } else { ", if it may" };
+        self.note(format!("notice {}{how}", thread.id))
     }
 }
 
@@ -168,8 +169,8 @@ fn what_is_no_frame_is_answered_and_the_socket_lives() {
             "Unknown message type \"agent.typing\"",
         ),
         (
-            json!({"type": "thread.noticed", "payload": {"threadId": "t"}}),
-            "not in that thread",
+            json!({"type": "thread.noticed", "payload": {"threadId": ""}}),
+            "1 to 255 bytes",
         ),
     ] {
         room.say(&frame);
@@ -278,6 +279,12 @@ fn a_thread_that_was_named_before_is_heard_from_the_start() {
         proof: Some(digest("cw_right")),
     };
     let mut room = Room::new(true, Some(entrance));
+    for thread in ["t", "other"] {
+        let payload = json!({"threadId": thread});
+        room.say(&json!({"type": "thread.noticed", "payload": payload}));
+    }
+    assert_eq!(room.seen.take(), ["notice t", "notice other, if it may"]);
+    room.effects.truncate(1);
     room.send("t", "early");
     assert!(room.seen.take().is_empty());
     room.subscribed("flow/t");
