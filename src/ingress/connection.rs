@@ -206,6 +206,9 @@ async fn exchange(request: Request<Incoming>, visit: &Visit) -> Response {
     if visit.beyond {
         return turn_away(visit, |fault| dialect.refuse(fault));
     }
+    if let Err(fault) = visit.door.check_origin(request.headers()) {
+        return http::write(dialect.refuse(&fault));
+    }
     let exchange = Exchange {
         context: &visit.context,
         dialect: &*dialect,
