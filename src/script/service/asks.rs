@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::Ground;
 use super::wire::{Ask, Change, Json, Outcome, Thrown, json as text};
@@ -39,14 +40,14 @@ pub(super) fn carry_out(
             Ask::Save(settings) => save(&ground, settings).await,
             Ask::KeepUser(user, name, data) => {
                 let store = &ground.context.store;
-                let name = format!("user/{user}/{name}");
+                let name = user_data(&user, &name);
                 let value = data.get().to_owned();
                 let kept = store.keep_service_data(ground.shared_scope(), name, value);
                 kept.await.map(|()| nothing())
             }
             Ask::RecallUser(user, name) => {
                 let store = &ground.context.store;
-                let name = format!("user/{user}/{name}");
+                let name = user_data(&user, &name);
                 let found = store.service_data(ground.shared_scope(), name);
                 found.await.map(|found| found.map_or_else(nothing, text))
             }
@@ -91,6 +92,12 @@ pub(super) fn event(ground: &Ground, channel: Arc<str>, payload: &Json, hops: u3
     }
 }
 
+/// The name under which the store keeps a user's data. Both parts may hold any character, and no two
+/// pairs lead to one name.
+fn user_data(user: &str, name: &str) -> String {
+    format!("user/{}/{user}/{name}", user.len())
+}
+
 async fn call(
     ground: &Ground,
     method: String,
@@ -130,10 +137,13 @@ async fn publish(
 async fn fetch(ground: &Ground, options: &Json, deadline: Option<Deadline>) -> Result<Json, Fault> {
     let own = ground.context.dispatcher.deadline(None);
     let deadline = deadline.map_or(own, |deadline| deadline.min(own));
-    let fetched = ground
-        .fetcher
-        .fetch(options.get().as_bytes(), deadline)
-        .await?;
+    let turn = timeout(deadline.remaining(), ground.fetches.acquire());
+    let _turn = turn.await.map_err(|_| {
+        let message = "http.request: too many web requests are under way";
+        Fault::new(Kind::Timeout, message)
+    })?;
+    let fetcher = &ground.fetcher;
+    let fetched = fetcher.fetch(options.get().as_bytes(), deadline).await?;
     Ok(text(String::from_utf8_lossy(&fetched).into_owned()))
 }
 

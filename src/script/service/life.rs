@@ -52,10 +52,9 @@ pub(super) async fn live(ground: &Arc<Ground>) -> Over {
         return Over::Failed("start", why);
     }
     let over = life.go_on(&mut process).await;
-    if matches!(over, Over::Stopped) {
-        timeout(FAREWELL, life.sockets.leave()).await.ok();
-    }
-    process.end().await;
+    let goodbye = timeout(FAREWELL, life.sockets.leave());
+    // Servers that take longer find their connection closed.
+    tokio::join!(goodbye, process.end()).0.ok();
     over
 }
 
@@ -170,26 +169,26 @@ impl Life {
     /// Takes in what the host says. `Some` if that is the end.
     fn hear(&mut self, frame: FromService) -> Option<Over> {
         self.frames.take();
-        let name = self.ground.name();
         match frame {
             FromService::Ready => {
                 let context = &self.ground.context;
                 let row = &self.ground.row.name;
                 context.services.set(row, ServiceState::Running);
-                tracing::info!(service = name, "the service runs");
+                tracing::info!(service = &**row, "the service runs");
             }
             FromService::Alive => {}
-            FromService::Log(text) if self.lines.take() => {
-                tracing::info!(service = name, text, "service says");
+            FromService::Log(text) => {
+                if self.may_log() {
+                    tracing::info!(service = self.ground.name(), text, "service says");
+                }
             }
-            FromService::Log(_) => self.limit_reached("service_log"),
             FromService::Ignored(names) => {
                 for (member, times) in names {
                     self.note_ignored(member, times);
                 }
             }
             FromService::Failed(problem) => {
-                if self.lines.take() {
+                if self.may_log() {
                     let Problem {
                         message,
                         file,
@@ -197,7 +196,7 @@ impl Life {
                         ..
                     } = problem;
                     tracing::warn!(
-                        service = name,
+                        service = self.ground.name(),
                         why = message,
                         file,
                         line,
@@ -206,8 +205,9 @@ impl Life {
                 }
             }
             FromService::Full => {
-                if self.lines.take() {
-                    tracing::warn!(service = name, "too many coroutines, so an event was lost");
+                if self.may_log() {
+                    let service = self.ground.name();
+                    tracing::warn!(service, "too many coroutines, so an event was lost");
                 }
                 self.limit_reached("service_coroutines");
             }
@@ -224,9 +224,9 @@ impl Life {
             }
             FromService::Open(title, url, headers) => self.sockets.open(title, url, headers),
             FromService::Send(title, text) => {
-                if !self.sockets.send(&title, text) && self.lines.take() {
+                if !self.sockets.send(&title, text) && self.may_log() {
                     tracing::warn!(
-                        service = name,
+                        service = self.ground.name(),
                         title,
                         "a message for a socket that is not there"
                     );
@@ -283,24 +283,25 @@ impl Life {
 
     /// Publishes to the chat. Nobody waits for it.
     fn publish(&mut self, hops: u32, said: &super::wire::Json) {
-        let name = self.ground.name();
-        let Some(chat) = &self.ground.row.chat else {
-            if self.lines.take() {
+        let Some(chat) = self.ground.row.chat.clone() else {
+            if self.may_log() {
                 tracing::warn!(
-                    service = name,
+                    service = self.ground.name(),
                     "nothing is said: the service's row has no `chat`"
                 );
             }
             return;
         };
-        let publish = event(&self.ground, chat.clone(), said, hops);
+        let publish = event(&self.ground, chat, said, hops);
         match self.ground.context.hub.publish(publish) {
             // What is not kept is told to whoever waits; here nobody does.
             Ok(receipt) => drop(receipt),
-            Err(fault) if self.lines.take() => {
-                tracing::warn!(service = name, %fault, "what a service said was refused");
+            Err(fault) => {
+                if self.may_log() {
+                    let service = self.ground.name();
+                    tracing::warn!(service, %fault, "what a service said was refused");
+                }
             }
-            Err(_) => {}
         }
     }
 
@@ -320,6 +321,15 @@ impl Life {
         }
         let metrics = &self.ground.context.metrics;
         metrics.service_ignored(self.ground.name(), &member, times);
+    }
+
+    /// Whether there may be another line in the log; counts the one that is dropped.
+    fn may_log(&mut self) -> bool {
+        let may = self.lines.take();
+        if !may {
+            self.limit_reached("service_log");
+        }
+        may
     }
 
     fn limit_reached(&self, limit: &'static str) {

@@ -13,6 +13,8 @@ pub mod wire;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 pub use self::host::service_main;
 use super::fetch::Fetcher;
 use super::library::Library;
@@ -22,6 +24,9 @@ use crate::call::{Fault, Kind};
 use crate::client::Trust;
 use crate::config::Service;
 use crate::context::Context;
+
+/// Web requests of one service at once; more of them wait for their turn.
+const MAX_FETCHES: usize = 16;
 
 /// The configured services.
 pub struct Services(Vec<Arc<Ground>>);
@@ -34,6 +39,8 @@ struct Ground {
     caller: Caller,
     reach: Reach,
     fetcher: Fetcher,
+    /// For each web request that may be under way at once.
+    fetches: Semaphore,
     trust: Trust,
     library: Library,
 }
@@ -64,6 +71,7 @@ impl Ground {
         Ok(Ground {
             caller: caller.ok_or_else(gone)?,
             fetcher: Fetcher::new(reach.clone(), &context.config.limits)?,
+            fetches: Semaphore::new(MAX_FETCHES),
             trust: Trust::load(None)?,
             library: Library::new(&context.config.scripts.directory),
             reach,

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -16,18 +17,23 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::Ground;
+use super::tempo::Tempo;
 use crate::call::{Fault, Kind};
 use crate::client::{Heard, Outbound};
 use crate::script::reach;
 
 /// Sockets of one service.
 const MAX_SOCKETS: usize = 16;
+/// Sockets that are opened in a second: each may be a look-up of a name that cannot be taken back.
+const MAX_OPENED: u32 = 32;
+/// Sockets, those that say goodbye, and news that wait for room.
+const MAX_RUNNING: usize = 256;
 /// Messages for one socket that wait, whatever their size.
 const WAITING: usize = 1024;
 /// News of all sockets that wait for the service.
 const NEWS: usize = 16;
-/// Bytes of a title.
-const MAX_TITLE: usize = 256;
+/// How long what was sent to a socket may take to get away after it was removed.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 const NORMAL: u16 = 1000;
 const GOING_AWAY: u16 = 1001;
@@ -55,6 +61,7 @@ pub(super) struct Sockets {
     tell: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
     last: u64,
+    opened: Tempo,
     /// The service ends: say so to the servers.
     leaving: Arc<AtomicBool>,
 }
@@ -76,6 +83,7 @@ impl Sockets {
             tell,
             news,
             last: 0,
+            opened: Tempo::new(MAX_OPENED),
             leaving: Arc::default(),
         }
     }
@@ -83,6 +91,10 @@ impl Sockets {
     /// Opens a socket, in place of the one with this title.
     pub(super) fn open(&mut self, title: String, url: String, headers: Vec<(String, String)>) {
         self.remove(&title);
+        if self.running.len() >= MAX_RUNNING {
+            self.ground.context.metrics.limit_reached("service_sockets");
+            return;
+        }
         self.last += 1;
         let (number, title) = (self.last, Arc::<str>::from(title));
         let (texts, waits) = mpsc::channel(WAITING);
@@ -100,12 +112,12 @@ impl Sockets {
             waiting: handle.waiting.clone(),
         };
         let (gone, leaving) = (handle.gone.clone(), self.leaving.clone());
-        let full = self.open.len() >= MAX_SOCKETS || title.len() > MAX_TITLE;
+        let full = self.open.len() >= MAX_SOCKETS || !self.opened.take();
         self.open.insert(title, handle);
         if full {
             self.ground.context.metrics.limit_reached("service_sockets");
             let message = format!(
-                "a service has at most {MAX_SOCKETS} sockets, with titles of at most {MAX_TITLE} bytes"
+                "a service has at most {MAX_SOCKETS} sockets, and opens {MAX_OPENED} in a second"
             );
             let refusal = async move { one.tell("OnError", message, String::new()).await };
             return self.running.push(refusal.boxed());
@@ -236,6 +248,15 @@ impl One {
             ended = self.talk(&mut socket, &mut texts) => ended,
             () = gone.cancelled() => {
                 let leaving = leaving.load(Ordering::Relaxed);
+                // What the script sent before it removed the socket goes out first.
+                let rest = async {
+                    while let Ok(text) = texts.try_recv() {
+                        socket.send(text).await?;
+                    }
+                    Ok::<(), Fault>(())
+                };
+                // A server that takes no more is left with what it has.
+                timeout(FAREWELL, rest).await.ok();
                 return socket.close(if leaving { GOING_AWAY } else { NORMAL }).await;
             }
         };

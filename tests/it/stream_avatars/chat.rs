@@ -199,3 +199,50 @@ async fn one_service_is_the_chat_platform_of_another() {
         crate::eventually!(has(line));
     }
 }
+
+#[tokio::test]
+async fn users_are_themselves_and_long_names_cost_nobody_anything() {
+    let script = r#"
+        function chatted(user, message)
+            log(user.displayName, message, user == getUserById(user.id), user == getApp().getStreamerUser())
+        end
+        function raw(payload, about) log('raw', payload.event, about.channel) end
+        return function()
+            addEvent('chatMessage', 'chatted')
+            callway.subscribe('stream/chat', 'raw')
+            log('start')
+            writeChat(5)
+            keepAlive()
+        end
+    "#;
+    let daemon = service(script, CHAT).start().await;
+    crate::eventually!(said(&daemon).len() >= 2);
+    let mut viewer = Viewer::join(&daemon).await;
+    let long = "n".repeat(300);
+    viewer.write(&long, "Eve", "hello").await;
+    viewer.write("1", &long, "hi").await;
+    viewer
+        .say(json!({ "user": { "id": "1", "name": "Ada" }, "event": "dances" }))
+        .await;
+    viewer.write("1", "Ada", "again").await;
+    crate::eventually!(said(&daemon).len() >= 8);
+    let lines = said(&daemon);
+    let chatted: Vec<_> = lines
+        .iter()
+        .filter(|line| !line.starts_with("raw"))
+        .collect();
+    assert_eq!(
+        chatted,
+        ["start", "1 hi true false", "Ada again true false"]
+    );
+    let raw: Vec<_> = lines
+        .iter()
+        .filter(|line| line.starts_with("raw"))
+        .collect();
+    assert_eq!(raw.len(), 5, "{lines:?}");
+    assert!(
+        raw.contains(&&"raw dances stream/chat".to_owned()),
+        "{raw:?}"
+    );
+    assert!(daemon.log().contains("a user's id has more than 256 bytes"));
+}

@@ -98,6 +98,8 @@ async fn helpers_do_what_their_names_say() {
     let script = r#"
         cd = {}
         return function()
+            setProperty(data, 'test', 20) setProperty(data, 'test', 30)
+            log(data.test, get('data').test)
             cd = helper.createCooldown(30, true)
             log(helper.checkCooldown('cd'), helper.cooldownTimeLeft('cd'))
             helper.setCooldown('cd')
@@ -120,6 +122,11 @@ async fn helpers_do_what_their_names_say() {
         end
     "#;
     let said = lines(script).await;
+    assert_eq!(
+        said[0], "20 20",
+        "`data` is there before anything is loaded"
+    );
+    let said = &said[1..];
     assert_eq!(said[..2], ["true 0", "false true"]);
     assert!(
         said[2].starts_with("false helper.checkCooldown: "),

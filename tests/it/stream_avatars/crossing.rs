@@ -97,3 +97,35 @@ async fn a_bot_answers_over_amqp_and_websocket() {
         2
     );
 }
+
+#[tokio::test]
+async fn what_a_service_answers_is_bounded() {
+    let script = "
+        function answer(params)
+            if params.fail then error(string.rep('e', 100000)) end
+            return string.rep('x', params.length)
+        end
+        return function() callway.serve('bot/{verb}', 'answer') log('up') keepAlive() end";
+    let daemon = Setup::new()
+        .config("[[service]]\nname = \"bot\"\nscript = \"bot.lua\"\ntoken = \"bot\"")
+        .config(ROWS)
+        .config("[limits]\nmessage = \"16KiB\"")
+        .script("bot.lua", script)
+        .script("double.lua", "return 1")
+        .start()
+        .await;
+    crate::eventually!(said(&daemon) == ["up"]);
+    let mut socket = daemon.ws().await;
+    let fine = socket.call("bot/a", json!({ "length": 100 })).await;
+    assert_eq!(fine.unwrap().as_str().unwrap().len(), 100);
+    for (params, wanted) in [
+        (json!({ "length": 20000 }), "limits.message allows 16384"),
+        (json!({ "fail": true }), "eeee"),
+    ] {
+        let id = socket.request("bot/a", params).await;
+        let error = socket.response(id).await["error"].take();
+        assert_eq!(error["data"]["kind"], "target_error", "{error}");
+        let text = error.to_string();
+        assert!(text.contains(wanted) && text.len() < 10_000, "{text}");
+    }
+}

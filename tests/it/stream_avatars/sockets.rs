@@ -165,7 +165,7 @@ async fn messages_are_bounded_both_ways() {
          log(pcall(app.sendWebsocketMessage, 'a', string.rep('x', 5000)))
          app.createWebsocket('b', '{url}')
          app.sendWebsocketMessage('b', 'big')
-         log(pcall(app.sendWebsocketMessage, 'a', 5))
+         log(pcall(app.sendWebsocketMessage, 'a', {{}}))
          log(pcall(app.createWebsocket, nil, '{url}'))
          app.sendWebsocketMessage('a', string.rep('x', 4000))
          wait(0.3)
@@ -181,7 +181,7 @@ async fn messages_are_bounded_both_ways() {
         "{lines:?}"
     );
     assert!(
-        lines[2].contains("app.sendWebsocketMessage: argument 2 must be a string"),
+        lines[2].contains("app.sendWebsocketMessage: argument 2 must be a string, not table"),
         "{lines:?}"
     );
     assert!(
@@ -235,4 +235,96 @@ async fn web_requests_bring_text_and_headers() {
         "{lines:?}"
     );
     assert!(web.asked().iter().any(|asked| asked.contains("x-one: 1")));
+}
+
+#[tokio::test]
+async fn a_server_may_choose_none_of_the_protocols() {
+    let echo = Echo::start().await;
+    let url = echo.url();
+    let body = format!(
+        "app.createWebsocket('a', '{url}', {{'Sec-WebSocket-Protocol', 'unknown'}})
+         app.sendWebsocketMessage('a', 5)"
+    );
+    let daemon = service(&script(&body), &format!("allow_urls = [{url:?}]"))
+        .start()
+        .await;
+    crate::eventually!(said(&daemon).len() >= 2);
+    let wanted = ["a OnOpen [] []", "a OnMessage [5] []"];
+    assert_eq!(said(&daemon), wanted);
+}
+
+#[tokio::test]
+async fn what_was_sent_goes_out_before_the_socket_closes() {
+    let echo = Echo::start().await;
+    let url = echo.url();
+    let script = format!(
+        "function heard(title, type)
+            if type == 'OnOpen' then set('opened', title) end
+        end
+        local function talk(title)
+            local app = getApp()
+            app.createWebsocket(title, '{url}')
+            while opened ~= title do wait(0.05) end
+            for i = 1, 100 do app.sendWebsocketMessage(title, title .. i) end
+        end
+        return function()
+            addEvent('websocket', 'heard')
+            talk('removed')
+            getApp().removeWebSocket('removed')
+            talk('over')
+        end"
+    );
+    let _daemon = service(&script, &format!("allow_urls = [{url:?}]"))
+        .start()
+        .await;
+    crate::eventually!(echo.closed().len() == 2);
+    let mut closed = echo.closed();
+    closed.sort_unstable();
+    assert_eq!(closed, [1000, 1001]);
+    for title in ["removed", "over"] {
+        let heard = echo.heard();
+        let heard = heard.iter().filter(|text| text.starts_with(title));
+        let sent: Vec<_> = (1..=100).map(|i| format!("{title}{i}")).collect();
+        assert!(heard.eq(&sent), "{title}");
+    }
+}
+
+#[tokio::test]
+async fn a_script_cannot_open_sockets_as_fast_as_it_likes() {
+    let echo = Echo::start().await;
+    let url = echo.url();
+    let body = format!(
+        "for i = 1, 5000 do app.createWebsocket('a', '{url}') end
+         log(pcall(app.createWebsocket, string.rep('t', 257), '{url}'))
+         wait(1.2)
+         app.createWebsocket('b', '{url}')"
+    );
+    let daemon = service(&script(&body), &format!("allow_urls = [{url:?}]"))
+        .start()
+        .await;
+    let opened = || said(&daemon).contains(&"b OnOpen [] []".to_owned());
+    crate::eventually!(opened());
+    let asked = echo.asked().len();
+    assert!(asked <= 64, "{asked} handshakes");
+    let metric = r#"callway_limit_reached_total{limit="service_sockets"}"#;
+    assert!(daemon.metric(metric).await > 4000.0);
+    let lines = said(&daemon);
+    assert!(
+        lines[0].contains("the title of a socket has at most 256 bytes"),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_web_answer_that_does_not_come_is_an_error() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let body = format!(
+        "log(pcall(getWebRequest, '{url}')) log(http.request({{ url = '{url}' }}).timeout)"
+    );
+    let options = format!("allow_urls = [{url:?}]\n[limits]\ntimeout = \"500ms\"");
+    let daemon = service(&script(&body), &options).start().await;
+    crate::eventually!(said(&daemon).len() >= 2);
+    let wanted = ["false timeout: getWebRequest: no answer in time", "true"];
+    assert_eq!(said(&daemon), wanted);
 }

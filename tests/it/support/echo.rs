@@ -1,5 +1,6 @@
 //! A WebSocket server that sends back what it is sent (100,000 bytes for `big`), and remembers with
-//! what it was asked and how clients left.
+//! what it was asked, what it heard and how clients left. Of the protocols that it is offered it
+//! takes any but `unknown`.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,12 +20,15 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// The headers of each upgrade.
 type Heads = Arc<Mutex<Vec<Vec<(String, String)>>>>;
+/// The texts that came.
+type Texts = Arc<Mutex<Vec<String>>>;
 
 /// The server; it ends on drop.
 pub struct Echo {
     address: SocketAddr,
     tls: bool,
     asked: Heads,
+    heard: Texts,
     closed: Arc<Mutex<Vec<u16>>>,
     close: broadcast::Sender<(u16, &'static str)>,
     serving: JoinHandle<()>,
@@ -55,18 +59,19 @@ impl Echo {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (asked, closed) = (Heads::default(), Arc::<Mutex<Vec<u16>>>::default());
+        let heard = Texts::default();
         let (close, _) = broadcast::channel(4);
-        let (heads, codes) = (asked.clone(), closed.clone());
+        let (heads, texts, codes) = (asked.clone(), heard.clone(), closed.clone());
         let (closing, acceptor) = (close.clone(), tls.clone());
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (heads, codes) = (heads.clone(), codes.clone());
+                let (heads, texts, codes) = (heads.clone(), texts.clone(), codes.clone());
                 let closing = closing.subscribe();
                 match acceptor.clone() {
-                    None => drop(tokio::spawn(talk(stream, heads, codes, closing))),
+                    None => drop(tokio::spawn(talk(stream, heads, texts, codes, closing))),
                     Some(acceptor) => drop(tokio::spawn(async move {
                         if let Ok(stream) = acceptor.accept(stream).await {
-                            talk(stream, heads, codes, closing).await;
+                            talk(stream, heads, texts, codes, closing).await;
                         }
                     })),
                 }
@@ -76,6 +81,7 @@ impl Echo {
             address,
             tls: tls.is_some(),
             asked,
+            heard,
             closed,
             close,
             serving,
@@ -93,6 +99,11 @@ impl Echo {
     /// The headers of the upgrades so far.
     pub fn asked(&self) -> Vec<Vec<(String, String)>> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// The texts that came so far.
+    pub fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
     }
 
     /// The codes with which clients closed.
@@ -115,6 +126,7 @@ impl Drop for Echo {
 async fn talk(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     asked: Heads,
+    heard: Texts,
     closed: Arc<Mutex<Vec<u16>>>,
     mut closing: broadcast::Receiver<(u16, &'static str)>,
 ) {
@@ -124,7 +136,8 @@ async fn talk(
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let heads = heads.map(|(name, value)| (name.to_string(), text(value.as_bytes())));
         asked.lock().unwrap().push(heads.collect());
-        if let Some(protocol) = request.headers().get("sec-websocket-protocol") {
+        let offered = request.headers().get("sec-websocket-protocol");
+        if let Some(protocol) = offered.filter(|offered| *offered != "unknown") {
             let headers = response.headers_mut();
             headers.insert("sec-websocket-protocol", protocol.clone());
         }
@@ -140,6 +153,9 @@ async fn talk(
                     socket.send(Message::text("x".repeat(100_000))).await.ok();
                 }
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                    if let Message::Text(text) = &message {
+                        heard.lock().unwrap().push(text.as_str().to_owned());
+                    }
                     socket.send(message).await.ok();
                 }
                 Some(Ok(Message::Close(Some(frame)))) => closed.lock().unwrap().push(frame.code.into()),

@@ -2,9 +2,10 @@
 -- does nothing.
 local native, traceback, rt = ...
 local error, type, tostring, setmetatable, pairs = error, type, tostring, setmetatable, pairs
-local want, again, await, unwrap, calm = rt.want, rt.again, rt.await, rt.unwrap, rt.calm
+local want, words, again, await, unwrap, calm = rt.want, rt.words, rt.again, rt.await, rt.unwrap, rt.calm
 
 local MOST_PEOPLE = 10000
+local LONGEST_NAME = 256 -- bytes
 
 -- The one object: callable, indexable, counted by name.
 local nothing = {}
@@ -44,7 +45,7 @@ local function say(event)
 end
 
 function writeChat(message)
-	say({ message = tostring(want(message, "string", "writeChat", 1)) })
+	say({ message = words(message, "writeChat", 1) })
 end
 
 -- Users: those that were heard of since the service started.
@@ -63,7 +64,7 @@ end
 -- What a user can do, by name.
 local can = {
 	runCommand = function(person, command)
-		say({ user = { id = person.id, name = person.displayName }, message = want(command, "string", "User.runCommand", 1) })
+		say({ user = { id = person.id, name = person.displayName }, message = words(command, "User.runCommand", 1) })
 	end,
 	saveUserData = function(person, name, data)
 		want(name, "string", "User.saveUserData", 1)
@@ -88,6 +89,7 @@ local facts = {
 	streamer = function(person) return person.id == streamer.id end,
 }
 
+local function same(a, b) return a.id == b.id end
 local function user(person)
 	return setmetatable({ id = person.id, displayName = person.displayName }, {
 		__index = function(_, key)
@@ -99,6 +101,7 @@ local function user(person)
 			return ignored(`User.{key}`)
 		end,
 		__newindex = function(_, key) ignored(`User.{key}`) end,
+		__eq = same,
 		__metatable = false,
 	})
 end
@@ -113,7 +116,7 @@ local function meet(about)
 		people[id] = person
 		known += 1
 	end
-	if type(about.name) == "string" then person.displayName = about.name end
+	if type(about.name) == "string" and #about.name <= LONGEST_NAME then person.displayName = about.name end
 	for _, mark in { "follower", "subscriber", "moderator", "vip" } do
 		if type(about[mark]) == "boolean" then person[mark] = about[mark] end
 	end
@@ -146,6 +149,10 @@ function rt.chat(hops, event)
 		if type(message) == "string" then rt.fire("luaPlatformOutput", hops, message) end
 		return
 	end
+	if #tostring(about.id) > LONGEST_NAME then
+		native.failed({ value = `the chat: a user's id has more than {LONGEST_NAME} bytes, so the event is passed over`, stack = "" })
+		return
+	end
 	local person, fresh = meet(about)
 	if fresh then rt.fire("newViewer", hops, user(person)) end
 	local happened = happens[event.event]
@@ -158,7 +165,7 @@ function rt.chat(hops, event)
 end
 
 function runCommand(command)
-	want(command, "string", "runCommand", 1)
+	command = words(command, "runCommand", 1)
 	say({ user = { id = streamer.id, name = streamer.displayName, streamer = true }, message = command })
 end
 
@@ -256,6 +263,9 @@ local function titled(title, what)
 	if type(title) ~= "string" then
 		error(`{what}: argument 1 must be the title of a socket, not {type(title)}`, 3)
 	end
+	if #title > LONGEST_NAME then
+		error(`{what}: the title of a socket has at most {LONGEST_NAME} bytes`, 3)
+	end
 	return title
 end
 
@@ -279,7 +289,7 @@ local app = {
 	sendWebsocketMessage = function(title, message)
 		if again() then return end
 		title = titled(title, "app.sendWebsocketMessage")
-		want(message, "string", "app.sendWebsocketMessage", 2)
+		message = words(message, "app.sendWebsocketMessage", 2)
 		if #message > rt.message then
 			error(`app.sendWebsocketMessage: the message has {#message} bytes, limits.message allows {rt.message}`, 2)
 		end

@@ -93,7 +93,10 @@ end
 local function top_level(co, which)
 	co.env = setmetatable({}, rt.globals)
 	co.env._G = co.env
-	if which == "first" then main_env = co.env end
+	if which == "first" then
+		main_env = co.env
+		main_env.data = {} -- what `save` keeps is there before anything is loaded
+	end
 	place = which
 	local result = native.chunk(co.env)()
 	place = nil

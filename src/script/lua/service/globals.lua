@@ -13,6 +13,16 @@ local function want(value, kind, what, position)
 end
 rt.want = want
 
+-- A text, or a number as text.
+local function words(value, what, position)
+	if type(value) == "number" then return tostring(value) end
+	if type(value) ~= "string" then
+		error(`{what}: argument {position} must be a string, not {type(value)}`, 3)
+	end
+	return value
+end
+rt.words = words
+
 local function handler(value, what, position)
 	if type(value) ~= "string" then
 		error(`{what}: argument {position} must be the name of a global function, not a {type(value)}`, 3)
@@ -158,16 +168,22 @@ end
 
 http = { request = function(options) return request("http.request", want(options, "table", "http.request", 1)) end }
 
+local function fetched(what, options)
+	local answer = request(what, options)
+	if answer.timeout then unwrap(false, { kind = "timeout", message = `{what}: no answer in time` }) end
+	return answer
+end
+
 function getWebRequest(url, given, body)
 	want(url, "string", "getWebRequest", 1)
 	if body ~= nil then want(body, "string", "getWebRequest", 3) end
-	return request("getWebRequest", { url = url, headers = headers(given, "getWebRequest", 2), bodyString = body }).body
+	return fetched("getWebRequest", { url = url, headers = headers(given, "getWebRequest", 2), bodyString = body }).body
 end
 
 function postWebRequest(url, given, body)
 	want(url, "string", "postWebRequest", 1)
 	if body ~= nil then want(body, "string", "postWebRequest", 3) end
-	local answer = request("postWebRequest", {
+	local answer = fetched("postWebRequest", {
 		url = url, method = "POST", headers = headers(given, "postWebRequest", 2), bodyString = body or "",
 	})
 	return answer.body, answer.headers

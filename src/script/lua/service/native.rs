@@ -19,7 +19,7 @@ use crate::script::wire::Problem;
 /// Where frames for the daemon go.
 pub type Mouth = Rc<dyn Fn(FromService)>;
 
-/// A line of `log` is cut off here, in bytes.
+/// A line of `log`, and what an error says, is cut off here, in bytes.
 const MAX_LINE: usize = 8 * 1024;
 /// Regular expressions that are kept compiled.
 const MAX_EXPRESSIONS: usize = 64;
@@ -50,7 +50,7 @@ impl Last {
         if message.contains("not enough memory") {
             self.memory.set(true);
         }
-        problem(&message, &stack)
+        problem(cut(&message), &stack)
     }
 
     fn has_come(&self) -> bool {
@@ -136,10 +136,7 @@ fn values(lua: &Lua, native: &Table, chunk: Function, array: &Table) -> mlua::Re
 fn tells(lua: &Lua, native: &Table, mouth: &Mouth) -> mlua::Result<()> {
     let say = mouth.clone();
     let log = move |_: &Lua, text: LuaString| {
-        let text = text.to_string_lossy();
-        let fits = |at: &usize| text.is_char_boundary(*at);
-        let cut = (0..=MAX_LINE.min(text.len())).rev().find(fits);
-        say(FromService::Log(text[..cut.unwrap_or(0)].to_owned()));
+        say(FromService::Log(cut(&text.to_string_lossy()).to_owned()));
         Ok(())
     };
     native.raw_set("log", lua.create_function(log)?)?;
@@ -297,6 +294,13 @@ fn question(lua: &Lua, kind: &str, rest: MultiValue) -> mlua::Result<Ask> {
         }
         other => return Err(mlua::Error::runtime(format!("no question: {other}"))),
     })
+}
+
+/// A text without what is too much for a line.
+fn cut(text: &str) -> &str {
+    let fits = |at: &usize| text.is_char_boundary(*at);
+    let end = (0..=MAX_LINE.min(text.len())).rev().find(fits);
+    &text[..end.unwrap_or(0)]
 }
 
 /// Whether a table says by itself what it is.

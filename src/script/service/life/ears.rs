@@ -30,6 +30,8 @@ pub(super) struct Ears {
     /// What it answers, and by which function.
     offers: Vec<(Pattern, String)>,
     handlers: Trie<String>,
+    /// An event that was told as one of the chat, for the subscription to its channel.
+    also: Option<ToService>,
     /// The calls that it has.
     calls: HashMap<u64, Deadline>,
 }
@@ -43,6 +45,7 @@ impl Ears {
             seat: Seat::take(&ground.context.workers),
             offers: Vec::new(),
             handlers: Trie::default(),
+            also: None,
             calls: HashMap::new(),
             ground: ground.clone(),
         }
@@ -127,7 +130,13 @@ impl Ears {
     /// Takes the outcome of a call to its caller, who may have gone away.
     pub(super) fn replied(&mut self, call: u64, outcome: Result<Json, Problem>) {
         self.calls.remove(&call);
+        let limit = self.ground.context.config.limits.message;
         let answer = match outcome {
+            Ok(result) if result.get().len() > limit => {
+                let has = result.get().len();
+                let message = format!("the result has {has} bytes, limits.message allows {limit}");
+                WorkerAnswer::Error(serde_json::json!({ "message": message }).to_string().into())
+            }
             Ok(result) => {
                 let text = String::from(Box::<str>::from(result));
                 WorkerAnswer::Result(Payload::unchecked_json(text))
@@ -148,6 +157,9 @@ impl Ears {
     /// The next thing that the host is to be told of. Safe to drop and ask again.
     pub(super) async fn next(&mut self) -> ToService {
         loop {
+            if let Some(frame) = self.also.take() {
+                return frame;
+            }
             let told = tokio::select! {
                 told = poll_fn(|cx| self.subscriber.poll_next(cx)) => told,
                 Some(mail) = poll_fn(|cx| self.seat.poll_mail(cx)) => match self.open(mail) {
@@ -204,16 +216,18 @@ impl Ears {
         }
     }
 
-    fn event(&self, placed: &Placed) -> Option<ToService> {
+    fn event(&mut self, placed: &Placed) -> Option<ToService> {
         let event = &placed.event;
         let hops = event.hops;
-        let what = if self.ground.row.chat.as_ref() == Some(&event.channel) {
-            Happened::Chat(json(event.payload.as_json().into_owned()))
-        } else if self.channels.contains(&event.channel) {
-            Happened::Channel(event.channel.to_string(), json(placed.to_json()))
-        } else {
-            return None;
-        };
+        let subscribed = self.channels.contains(&event.channel).then(|| {
+            let what = Happened::Channel(event.channel.to_string(), json(placed.to_json()));
+            ToService::Happened { hops, what }
+        });
+        if self.ground.row.chat.as_ref() != Some(&event.channel) {
+            return subscribed;
+        }
+        self.also = subscribed;
+        let what = Happened::Chat(json(event.payload.as_json().into_owned()));
         Some(ToService::Happened { hops, what })
     }
 
