@@ -24,6 +24,7 @@ impl Site {
             "field-password",
             "action-key",
             "webhook-token",
+            "talkee-secret",
         ] {
             fs::write(site.0.path().join(file), "x").unwrap();
         }
