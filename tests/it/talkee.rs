@@ -5,6 +5,7 @@ mod example;
 mod http;
 mod rooms;
 mod strangers;
+mod widget;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -54,7 +55,7 @@ fn message(text: &str) -> Value {
 
 /// Says something in a room; what the server answers.
 async fn say(daemon: &Daemon, token: &str, room: &str, message: &Value) -> Value {
-    let reply = daemon.http().bearer(token).post(room, message).await;
+    let reply = api(daemon).bearer(token).post(room, message).await;
     assert_eq!(reply.status, 200);
     reply.json()
 }

@@ -13,11 +13,11 @@ fn with_login() -> crate::support::Setup {
 #[tokio::test]
 async fn errors_are_said_with_status_200() {
     let daemon = setup("").start().await;
-    let alice = daemon.http().bearer(ALICE);
+    let alice = api(&daemon).bearer(ALICE);
     for (client, verb, path, body, code, message) in [
-        (daemon.http(), "GET", ROOM, "", 401, "unauthorized"),
+        (api(&daemon), "GET", ROOM, "", 401, "unauthorized"),
         (
-            daemon.http().header("authorization", "Bearer "),
+            api(&daemon).header("authorization", "Bearer "),
             "GET",
             ROOM,
             "",
@@ -25,7 +25,7 @@ async fn errors_are_said_with_status_200() {
             "unauthorized",
         ),
         (
-            daemon.http().bearer("cw_x"),
+            api(&daemon).bearer("cw_x"),
             "POST",
             ROOM,
             "{}",
@@ -65,7 +65,7 @@ async fn errors_are_said_with_status_200() {
             "invalid slug",
         ),
         (
-            daemon.http().bearer(POWERLESS),
+            api(&daemon).bearer(POWERLESS),
             "GET",
             ROOM,
             "",
@@ -87,8 +87,7 @@ async fn errors_are_said_with_status_200() {
         assert_eq!(said["code"], code, "{verb} {path} {body}: {said}");
         assert!(said["msg"].as_str().unwrap().contains(message), "{said}");
     }
-    let large = daemon
-        .http()
+    let large = api(&daemon)
         .bearer(ALICE)
         .post(ROOM, &super::message(&"x".repeat(300_000)))
         .await;
@@ -98,7 +97,7 @@ async fn errors_are_said_with_status_200() {
         "/talkee/api/comments",
         "/talkee/api/users/9",
     ] {
-        let said = daemon.http().get(path).await.json();
+        let said = api(&daemon).get(path).await.json();
         assert!(
             said["ts"].is_u64() && said["data"]["code"].is_u64(),
             "{path}: {said}"
@@ -112,25 +111,21 @@ async fn lists_may_be_bare_and_readers_nameless() {
         .start()
         .await;
     let said = say(&daemon, ALICE, ROOM, &message("hi")).await;
-    let nameless = daemon.http().header("authorization", "Bearer ");
+    let nameless = api(&daemon).header("authorization", "Bearer ");
     assert_eq!(nameless.get(ROOM).await.json(), json!([said]));
     assert_eq!(
         nameless.post(ROOM, &message("hi")).await.json()["code"],
         401
     );
-    let refused = daemon.http().bearer("cw_x").get(ROOM).await.json();
+    let refused = api(&daemon).bearer("cw_x").get(ROOM).await.json();
     assert_eq!(refused["code"], 401, "a wrong token is not none");
 }
 
 #[tokio::test]
 async fn a_login_hands_out_a_token() {
     let daemon = with_login().start().await;
-    let login = |body: Value| async {
-        api(&daemon)
-            .post("/talkee/api/auth/login/", &body)
-            .await
-            .json()
-    };
+    let http = api(&daemon);
+    let login = async |body: Value| http.post("/talkee/api/auth/login/", &body).await.json();
     for (body, message) in [
         (json!({"method": "password"}), "[10003]"),
         (json!({"method": "token", "token": "cw_x"}), "[10006]"),
@@ -163,11 +158,10 @@ async fn a_login_hands_out_a_token() {
     assert_eq!(said["user"], me["data"]);
     let mut member = enter(&daemon, token, "site_id=1&slug=room-a").await;
     assert!(member.is_quiet(std::time::Duration::from_millis(200)).await);
-    let rpc = crate::support::Ws::try_connect(
-        &daemon.ws_url("/rpc"),
-        &[("authorization", &format!("Bearer {token}"))],
-    );
-    assert_eq!(rpc.await.err(), Some(401), "it is a token of Talkee alone");
+    let (rpc, bearer) = (daemon.ws_url("/rpc"), format!("Bearer {token}"));
+    let bearer = [("authorization", bearer.as_str())];
+    let refused = crate::support::Ws::try_connect(&rpc, &bearer).await;
+    assert_eq!(refused.err(), Some(401), "it is a token of Talkee alone");
     assert!(!daemon.log().contains(token));
 }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ALICE, BOB, ROOM, enter, message, say, setup};
+use super::{ALICE, BOB, ROOM, api, enter, message, say, setup};
 use crate::eventually;
 use crate::support::{Daemon, TOKEN, Ws};
 
 async fn history(daemon: &Daemon, token: &str, room: &str) -> Vec<Value> {
-    let reply = daemon.http().bearer(token).get(room).await.json();
+    let reply = api(daemon).bearer(token).get(room).await.json();
     reply["data"]
         .as_array()
         .unwrap_or_else(|| panic!("{reply}"))
