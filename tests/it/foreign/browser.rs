@@ -124,7 +124,7 @@ async fn answer(
     if request.method() == Method::POST {
         let posted = request.into_body().collect().await.unwrap().to_bytes();
         // Only the first word counts.
-        told.try_send(serde_json::from_slice(&body).unwrap()).ok();
+        told.try_send(serde_json::from_slice(&posted).unwrap()).ok();
     } else {
         let path = request.uri().path();
         file = files.iter().find(|(name, _)| *name == path);
