@@ -1,7 +1,7 @@
 //! What every running part shares.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::StartError;
 use crate::auth::{Authenticator, Tickets};
 use crate::call::Fault;
-use crate::channel::{Hub, Scripts};
+use crate::channel::{Hub, Scripts, Seal};
 use crate::config::Config;
 use crate::dialect::flow::Pass;
 use crate::observe::{LinkStates, Metrics, ServiceStates};
@@ -59,12 +59,16 @@ pub struct Context {
     pub webhooks: Arc<Webhooks>,
     /// The sockets that Flow clients were promised and have not opened yet.
     pub passes: Arc<Tickets<Pass>>,
+    /// Knows the events again that callway speaks for.
+    pub seal: Seal,
     /// The channels.
     pub hub: Arc<Hub>,
     /// The scripts that subscribed to channels themselves.
     pub scripts: Scripts,
     /// What scripts have scheduled.
     pub schedule: Arc<Schedule>,
+    /// When this process began to serve.
+    pub started: Instant,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The tasks that a drain waits for: client connections and deliveries being answered.
@@ -112,6 +116,7 @@ impl Context {
             services: Arc::new(ServiceStates::new(metrics.clone())),
             webhooks: Arc::new(Webhooks::new(&config, &spool)?),
             passes: Arc::new(Tickets::new(PASS)),
+            seal: Seal::new(&store.secret("seal")?),
             hub: Hub::new(&config, &store, &metrics)?,
             scripts: Scripts::new(store.clone()),
             schedule: Arc::new(Schedule::new(store.clone())),
@@ -120,6 +125,7 @@ impl Context {
             once,
             oneway,
             revive: Arc::default(),
+            started: Instant::now(),
             metrics,
             tasks,
             background: TaskTracker::new(),

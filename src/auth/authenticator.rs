@@ -79,7 +79,13 @@ impl Authenticator {
     /// Whether a credential would be accepted, without counting a bad try. For places that try
     /// two spellings of one credential.
     pub fn knows(&self, secret: &Secret) -> bool {
-        self.find(&digest(secret.expose())).is_some()
+        self.look_up(secret).is_some()
+    }
+
+    /// The caller that a credential proves, without counting a bad try. For those who are known
+    /// already.
+    pub fn look_up(&self, secret: &Secret) -> Option<Caller> {
+        self.find(&digest(secret.expose()))
     }
 
     /// The caller of the token of this name (`bus.caller`, `anonymous`, a verified user), or of an

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::Grants;
 use super::accounts::is_account;
-use crate::call::{Fault, Kind};
+use crate::call::{Fault, Kind, from_hex};
 use crate::router::check_segment;
 
 /// A credential as a client sent it. It shows itself to nobody.
@@ -41,17 +41,7 @@ pub struct Digest([u8; 32]);
 impl Digest {
     /// Reads 64 hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Digest> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let high = char::from(pair[0]).to_digit(16)?;
-            let low = char::from(pair[1]).to_digit(16)?;
-            *byte = (high * 16 + low) as u8;
-        }
-        Some(Digest(bytes))
+        from_hex(text).map(Digest)
     }
 
     /// Whether both are the same, in a time that does not depend on where they differ.

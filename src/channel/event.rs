@@ -56,9 +56,11 @@ pub enum Shape {
     Block,
     /// The payload alone.
     Raw,
+    /// A message as Talkee shows it.
+    Talkee,
 }
 
-const SHAPES: usize = 3;
+const SHAPES: usize = 4;
 
 /// An event in its place. Shared by all that it is sent to, together with the texts made of it.
 #[derive(Debug)]

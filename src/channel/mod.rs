@@ -14,6 +14,7 @@ mod past;
 mod position;
 mod publish;
 mod scripts;
+mod seal;
 mod subscriber;
 mod sweep;
 #[cfg(test)]
@@ -26,5 +27,6 @@ pub use self::past::{Past, Query};
 pub use self::position::Position;
 pub use self::publish::{Forwarded, Kept, Origin, Outward, Publish, Receipt};
 pub use self::scripts::Scripts;
+pub use self::seal::Seal;
 pub use self::subscriber::{Happened, Subscribed, Subscriber};
 pub use self::sweep::sweep;

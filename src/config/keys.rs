@@ -5,11 +5,13 @@ mod flow;
 mod limits;
 mod route;
 mod service;
+mod talkee;
 
 use self::channel::CHANNEL;
 use self::limits::LIMITS;
 use self::route::ROUTE;
 use self::service::SERVICE;
+use self::talkee::TALKEE_USER;
 use super::shape::Shape::{
     Bool, Choice, Duration, Integer, Named, Rows, Secret, Table, Text, Texts,
 };
@@ -114,7 +116,11 @@ const ENDPOINT: &[Key] = &[
         Text,
         "a path; everything below it belongs to the endpoint",
     ),
-    required("dialect", Text, "scriptr, jsonrpc, http, action or flow"),
+    required(
+        "dialect",
+        Text,
+        "scriptr, jsonrpc, http, action, flow or talkee",
+    ),
     key(
         "anonymous",
         Text,
@@ -169,7 +175,7 @@ const ENDPOINT: &[Key] = &[
     key(
         "channel",
         Text,
-        "flow: the channel that a thread is; default \"flow/{threadId}\"",
+        "flow: the channel that a thread is; default \"flow/{threadId}\"; talkee: a room, \"talkee/{site_id}/{slug}\"",
     ),
     key(
         "call",
@@ -190,6 +196,26 @@ const ENDPOINT: &[Key] = &[
         "webhook",
         Table(flow::WEBHOOK),
         "flow: where replies are posted to",
+    ),
+    key(
+        "messages",
+        Choice(&["object", "array"]),
+        "talkee: how lists of messages look, {ts, data} or a bare array; default \"object\"",
+    ),
+    key(
+        "anonymous_read",
+        Bool,
+        "talkee: whether messages may be read without a token; default false",
+    ),
+    key(
+        "jwt_secret_file",
+        Text,
+        "talkee: file with the secret that signs the tokens of logins",
+    ),
+    key(
+        "users",
+        Rows(TALKEE_USER),
+        "talkee: people that log in, and the token rows that they act as",
     ),
 ];
 

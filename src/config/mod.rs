@@ -21,7 +21,7 @@ pub use self::types::{
     ChannelAmqp, ChannelCall, ChannelMqtt, Cluster, Config, Dialect, Direction, Endpoint,
     FlowClient, FlowOptions, History, Identity, Limits, Listener, Log, LogFormat, MqttBus,
     MqttProtocol, Rate, Retry, Route, RouteTarget, Schema, ScriptrOptions, Scripts, Service, Store,
-    Tls, UrlRule, Webhook,
+    TalkeeOptions, TalkeeUser, Tls, UrlRule, Webhook,
 };
 
 pub use self::validate::ADMIN_SOCKET;

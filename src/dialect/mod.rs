@@ -7,5 +7,6 @@ pub mod http;
 pub mod jsonrpc;
 pub mod scriptr;
 mod session;
+pub mod talkee;
 
 pub use self::session::{CloseCode, Deed, Effect, Effects, Request, Session, Ticket, Told};

@@ -25,8 +25,14 @@ pub trait Session: Send {
     /// The connection is open; nothing was received yet.
     fn opened(&mut self, _effects: &mut Effects) {}
 
-    /// A message came in. Nobody has looked whether it is UTF-8: binary frames count as text.
+    /// A message came in. Nobody has looked whether it is UTF-8: binary frames count as text,
+    /// unless the dialect tells them apart.
     fn message(&mut self, message: Bytes, effects: &mut Effects);
+
+    /// A binary message came in.
+    fn binary(&mut self, message: Bytes, effects: &mut Effects) {
+        self.message(message, effects);
+    }
 
     /// A call that was asked for by [`Effect::Call`] or [`Effect::CallAs`] has its outcome. Told
     /// once for each, but not for calls that were cancelled.
@@ -164,9 +170,12 @@ pub enum CloseCode {
     Drain = 1001,
     Protocol = 1002,
     BadText = 1007,
+    Policy = 1008,
     TooBig = 1009,
     InvalidToken = 4000,
+    Unauthenticated = 4001,
     Revoked = 4003,
     TooSlow = 4008,
     TooManyConnections = 4009,
+    Handshake = 4013,
 }

@@ -27,6 +27,7 @@ use super::flow;
 use super::http::{self, Exchange, Response};
 use super::listener::Place;
 use super::stream::Stream;
+use super::talkee;
 use super::upgrade::{self, Opening, Verdict};
 use super::ws;
 use crate::auth::Source;
@@ -197,6 +198,11 @@ async fn exchange(request: Request<Incoming>, visit: &Visit) -> Response {
         }
         Dialect::Jsonrpc => return http::write(upgrade::required()),
         Dialect::Http => (Box::new(Plain), None),
+        Dialect::Talkee(options) => {
+            let options = options.clone();
+            let rest = rest.to_owned();
+            return talkee::serve(request, options, &rest, visit).await;
+        }
         Dialect::Scriptr(options) => (
             Box::new(Rest::new(options.clone())),
             options.anonymous.as_deref(),

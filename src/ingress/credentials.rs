@@ -92,6 +92,19 @@ impl Credentials {
         }
     }
 
+    /// The one that they all are; `None` if there are none.
+    ///
+    /// Returns `unauthenticated` for two different ones.
+    pub(super) fn one(&self) -> Result<Option<&Secret>, Fault> {
+        if self.contradict {
+            return Err(Fault::new(
+                Kind::Unauthenticated,
+                "the request carries two different tokens; send one",
+            ));
+        }
+        Ok(self.found.as_ref())
+    }
+
     /// The caller that they prove; `None` if there are none.
     ///
     /// Returns `unauthenticated` for a token that is not known and for two different ones.
@@ -100,13 +113,7 @@ impl Credentials {
         auth: &Authenticator,
         source: &Source,
     ) -> Result<Option<Caller>, Fault> {
-        if self.contradict {
-            return Err(Fault::new(
-                Kind::Unauthenticated,
-                "the request carries two different tokens; send one",
-            ));
-        }
-        match &self.found {
+        match self.one()? {
             Some(secret) => auth.authenticate(secret, source).await.map(Some),
             None => Ok(None),
         }

@@ -8,6 +8,7 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Uri};
 
 use tokio_util::sync::CancellationToken;
 
@@ -252,14 +253,18 @@ pub(super) async fn read_body(
 
 /// As plain data. What is not text in a header field is shown with replacement characters.
 pub(super) fn head_of(parts: &Parts, path: &str) -> Head {
-    let base = parts.uri.path().strip_suffix(path).unwrap_or("/");
+    head(&parts.method, &parts.uri, &parts.headers, path)
+}
+
+/// The same from what every request has, whatever its body.
+pub(super) fn head(verb: &Method, uri: &Uri, headers: &HeaderMap, path: &str) -> Head {
+    let base = uri.path().strip_suffix(path).unwrap_or("/");
     Head {
-        verb: parts.method.as_str().to_owned(),
+        verb: verb.as_str().to_owned(),
         base: format!("{}/", base.trim_end_matches('/')),
         path: path.to_owned(),
-        query: parts.uri.query().unwrap_or_default().to_owned(),
-        headers: parts
-            .headers
+        query: uri.query().unwrap_or_default().to_owned(),
+        headers: headers
             .iter()
             .map(|(name, value)| {
                 let text = String::from_utf8_lossy(value.as_bytes()).into_owned();

@@ -15,6 +15,7 @@ mod inward;
 mod listener;
 mod mqtt_bus;
 mod stream;
+mod talkee;
 mod tls;
 mod upgrade;
 mod ws;

@@ -18,6 +18,8 @@ use super::connection::Visit;
 use super::credentials::{Credentials, subprotocols};
 use super::flow;
 use super::http::{self, Response};
+use super::talkee;
+use super::ws::Introduction;
 use crate::auth::{Caller, Source};
 use crate::call::{Fault, Kind, Via};
 use crate::config::{Dialect, Endpoint};
@@ -33,6 +35,8 @@ pub(super) enum Opening {
     Session(Caller, Box<dyn Session>),
     /// A conversation in which each message proves an account.
     Accounts(Arc<Desk>, Box<dyn Session>),
+    /// A conversation with whoever its first message proves.
+    Stranger(Introduction),
     /// Nothing but being closed: some clients look only at the close code.
     Refusal(CloseCode, &'static str),
 }
@@ -88,6 +92,12 @@ async fn accepted<B>(
     if matches!(endpoint.dialect, Dialect::Flow(_)) {
         return Ok(Verdict::Open(switching(None), flow::open(visit, rest)?));
     }
+    if let Dialect::Talkee(options) = &endpoint.dialect {
+        let opened = talkee::open(request, options, rest, visit);
+        return Ok(opened.map_or(Verdict::NotHere, |opening| {
+            Verdict::Open(switching(None), opening)
+        }));
+    }
     let auth = &visit.context.auth;
     let source = Source::Peer {
         address: visit.door.client(visit.peer, headers),
@@ -131,7 +141,9 @@ async fn accepted<B>(
             };
             Ok(Verdict::Open(switching(None), opening))
         }
-        Dialect::Http | Dialect::Action(_) | Dialect::Flow(_) => Ok(Verdict::NotHere),
+        Dialect::Http | Dialect::Action(_) | Dialect::Flow(_) | Dialect::Talkee(_) => {
+            Ok(Verdict::NotHere)
+        }
     }
 }
 

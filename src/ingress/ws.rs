@@ -7,24 +7,23 @@ mod accounts;
 mod calls;
 mod channels;
 mod farewell;
+mod first;
 mod outbox;
 mod pulse;
 mod talk;
-
-use std::sync::Arc;
 
 use hyper::body::Bytes;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+pub(super) use self::first::{Introduced, Introduction};
 use self::talk::{End, Talk};
-use super::action::Desk;
 use super::stream::Stream;
 use super::upgrade::Opening;
 use crate::auth::Caller;
 use crate::config::Limits;
 use crate::context::Context;
-use crate::dialect::{CloseCode, Session};
+use crate::dialect::CloseCode;
 
 /// A small buffer: it is there for as long as the connection is. Longer messages make it grow.
 const READ_BUFFER: usize = 4 * 1024;
@@ -39,13 +38,23 @@ pub(super) async fn run(stream: Stream, read: Bytes, opening: Opening, context: 
     // A copy, because what is mostly nothing would keep the whole buffer of the handshake.
     let begun = read.to_vec();
     drop(read);
-    let socket =
+    let mut socket =
         WebSocketStream::from_partially_read(stream, begun, Role::Server, Some(config)).await;
-    let (end, socket) = match opening {
-        Opening::Refusal(code, reason) => (End::Close(code, reason), socket),
-        Opening::Session(caller, session) => talk(socket, caller, session, None, &context).await,
-        Opening::Accounts(desk, session) => {
-            talk(socket, Caller::nobody(), session, Some(desk), &context).await
+    let opened = match opening {
+        Opening::Refusal(code, reason) => Err(End::Close(code, reason)),
+        Opening::Session(caller, session) => Ok((caller, session, None)),
+        Opening::Accounts(desk, session) => Ok((Caller::nobody(), session, Some(desk))),
+        Opening::Stranger(introduction) => first::hear(&mut socket, introduction, &context)
+            .await
+            .map(|(caller, session)| (caller, session, None)),
+    };
+    let (end, socket) = match opened {
+        Err(end) => (end, socket),
+        Ok((caller, session, desk)) => {
+            let _counted = Counted::open(&context);
+            Talk::new(socket, caller, session, desk, context.clone())
+                .run()
+                .await
         }
     };
     let (code, reason, unread) = match end {
@@ -54,19 +63,6 @@ pub(super) async fn run(stream: Stream, read: Bytes, opening: Opening, context: 
         End::Unread => (CloseCode::TooSlow, "too slow", true),
     };
     farewell::say(socket, code, reason, unread, &context).await;
-}
-
-async fn talk(
-    socket: Socket,
-    caller: Caller,
-    session: Box<dyn Session>,
-    desk: Option<Arc<Desk>>,
-    context: &Context,
-) -> (End, Socket) {
-    let _counted = Counted::open(context);
-    Talk::new(socket, caller, session, desk, context.clone())
-        .run()
-        .await
 }
 
 fn config(limits: &Limits) -> WebSocketConfig {

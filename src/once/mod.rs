@@ -95,16 +95,29 @@ impl Once {
     where
         W: Future<Output = Outcome> + Send + 'static,
     {
-        if key.is_empty() || key.len() > LONGEST_KEY {
-            let why = format!("an idempotency key has 1 to {LONGEST_KEY} bytes");
-            return Err(Fault::new(Kind::InvalidRequest, why));
-        }
         let name = KeyName {
             caller: call.caller.token().name.clone(),
             method: call.method.clone(),
             key: key.clone(),
         };
         let params = fingerprint(call.params.bytes(), receipt);
+        self.run_as(name, params, work).await
+    }
+
+    /// The same for work that is no call; `params` is what tells its params from others.
+    pub async fn run_as<W>(
+        &self,
+        name: KeyName,
+        params: [u8; 32],
+        work: impl FnOnce() -> W,
+    ) -> Outcome
+    where
+        W: Future<Output = Outcome> + Send + 'static,
+    {
+        if name.key.is_empty() || name.key.len() > LONGEST_KEY {
+            let why = format!("an idempotency key has 1 to {LONGEST_KEY} bytes");
+            return Err(Fault::new(Kind::InvalidRequest, why));
+        }
         let mut ended = self.join(name, params, work)?;
         match ended.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(unknown())),
@@ -192,7 +205,7 @@ impl Drop for Place {
 }
 
 /// The SHA-256 of params, as they came, and of whether they are for a receipt.
-fn fingerprint(params: &[u8], receipt: bool) -> [u8; 32] {
+pub fn fingerprint(params: &[u8], receipt: bool) -> [u8; 32] {
     let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     digest.update(&[u8::from(receipt)]);
     digest.update(params);

@@ -171,6 +171,15 @@ fn parse_segment(part: &str) -> Result<Segment, String> {
 pub struct Captures(Vec<(Arc<str>, Box<str>)>);
 
 impl Captures {
+    /// Captures that were not made by a pattern.
+    pub fn of<const N: usize>(values: [(&str, &str); N]) -> Captures {
+        Captures(
+            values
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
+        )
+    }
+
     /// The text that this capture took.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0

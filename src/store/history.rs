@@ -1,19 +1,16 @@
 //! Events that channels with a history keep, each bounded by count, bytes and age.
 
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
+use super::memo::{memo, remember};
 use super::{Store, StoreError, unix_ms};
 use crate::call::{Fault, Form, Payload, random_bits};
 use crate::config::History;
 
-/// How long a disk may take to say which epoch it is.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Channels that one step of the sweep looks at, and events that it takes out.
 const CHANNELS: usize = 500;
 const OLD: usize = 1000;
@@ -55,21 +52,8 @@ impl Store {
     /// The first half of positions: another one whenever events may have been lost, so also when
     /// `rows` is not what it was. Waits for the disk.
     pub fn epoch(&self, rows: &str) -> Result<u64, StoreError> {
-        let (told, hears) = mpsc::sync_channel(1);
         let rows = rows.to_owned();
-        let asked = self.submit(
-            move |db| epoch(db, &rows),
-            // Nobody there: it took too long.
-            move |outcome| told.send(outcome).unwrap_or_default(),
-        );
-        let outcome = asked.and_then(|()| {
-            let late = |_| Fault::unavailable("storage_failed", "the disk does not answer");
-            hears.recv_timeout(PATIENCE).map_err(late)?
-        });
-        outcome.map_err(|fault| StoreError {
-            path: self.0.path.clone(),
-            why: fault.message.into_owned(),
-        })
+        self.at_start(move |db| epoch(db, &rows))
     }
 
     /// Keeps an event, in the order of the calls. `told` learns its `seq` once it is on disk, from
@@ -133,18 +117,6 @@ fn epoch(db: &Connection, rows: &str) -> rusqlite::Result<u64> {
     remember(db, "epoch", epoch as i64)?;
     remember(db, "histories", rows)?;
     Ok(epoch)
-}
-
-fn memo<T: rusqlite::types::FromSql>(db: &Connection, name: &str) -> rusqlite::Result<Option<T>> {
-    db.prepare_cached("SELECT value FROM memo WHERE name = ?")?
-        .query_row([name], |row| row.get(0))
-        .optional()
-}
-
-fn remember(db: &Connection, name: &str, value: impl rusqlite::ToSql) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO memo (name, value) VALUES (?, ?)")?
-        .execute(params![name, value])
-        .map(drop)
 }
 
 /// What is known of one channel's history.

@@ -18,7 +18,7 @@ mod worker;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -35,6 +35,8 @@ use self::worker::Worker;
 use crate::call::{Fault, Kind, unix_ms};
 use crate::observe::Metrics;
 
+/// How long the disk may take when the daemon starts.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long another process may hold the database before this one gives up.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -159,6 +161,24 @@ impl Store {
         let answer = |outcome| told.send(outcome).unwrap_or_default();
         self.0.submit(&self.0.reader, look, answer)?;
         hears.await.unwrap_or_else(|_| Err(Fault::shutting_down()))
+    }
+
+    /// Changes something before anything runs, so on a thread that may wait.
+    fn at_start<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (told, hears) = mpsc::sync_channel(1);
+        // Nobody there: it took too long.
+        let tell = move |outcome| told.send(outcome).unwrap_or_default();
+        let outcome = self.submit(change, tell).and_then(|()| {
+            let late = |_| Fault::unavailable("storage_failed", "the disk does not answer");
+            hears.recv_timeout(PATIENCE).map_err(late)?
+        });
+        outcome.map_err(|fault| StoreError {
+            path: self.0.path.clone(),
+            why: fault.message.into_owned(),
+        })
     }
 
     fn metrics(&self) -> &Arc<Metrics> {

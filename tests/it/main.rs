@@ -32,6 +32,7 @@ mod scripts;
 mod secrets;
 mod shutdown;
 mod stream_avatars;
+mod talkee;
 mod tokens;
 mod workers;
 mod ws;

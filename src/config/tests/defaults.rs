@@ -24,6 +24,7 @@ impl Site {
             "field-password",
             "action-key",
             "webhook-token",
+            "talkee-secret",
         ] {
             fs::write(site.0.path().join(file), "x").unwrap();
         }
@@ -142,5 +143,5 @@ fn every_example_loads() {
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         count += 1;
     }
-    assert_eq!(count, 5, "tell this test how many examples there are");
+    assert_eq!(count, 6, "tell this test how many examples there are");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::FlowOptions;
+use super::{FlowOptions, TalkeeOptions};
 use crate::auth::Secret;
 use crate::router::{Pattern, Template};
 
@@ -63,6 +63,8 @@ pub enum Dialect {
     Http,
     /// The Action API: accounts, and one action in each message.
     Action(Arc<ActionOptions>),
+    /// Talkee's chat rooms.
+    Talkee(Arc<TalkeeOptions>),
 }
 
 /// Options of a `scriptr` endpoint.

@@ -9,6 +9,7 @@ mod listen;
 mod process;
 mod route;
 mod service;
+mod talkee;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub use self::listen::{ActionOptions, Dialect, Endpoint, Listener, ScriptrOption
 pub use self::process::{Admin, AdminSocket, Cluster, Log, LogFormat, Scripts, Store, UrlRule};
 pub use self::route::{Rate, Retry, Route, RouteTarget, Schema};
 pub use self::service::Service;
+pub use self::talkee::{TalkeeOptions, TalkeeUser};
 use crate::auth::Token;
 
 /// Everything that `callway run` needs to know.

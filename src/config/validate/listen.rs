@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::{Reading, action, flag, flow, names_token, rows, text};
+use super::{Reading, action, flag, flow, names_token, rows, talkee, text};
 use crate::config::node::Node;
 use crate::config::report::Problem;
 use crate::config::{Admin, Dialect, Endpoint, Listener, Route, ScriptrOptions, Tls};
 use crate::router::{Segment, Template};
 
 /// Dialects of a later version, so that their refusal can say so.
-const LATER: [&str; 2] = ["talkee", "mqtt"];
+const LATER: [&str; 1] = ["mqtt"];
 /// The options of endpoints, and the dialects that have them.
-const OPTIONS: [(&str, &[&str]); 16] = [
+const OPTIONS: [(&str, &[&str]); 20] = [
     ("anonymous", &["scriptr"]),
     ("legacy_envelope", &["scriptr"]),
     ("ordered", &["scriptr"]),
@@ -26,11 +26,15 @@ const OPTIONS: [(&str, &[&str]); 16] = [
     ("answer_unknown", &["action"]),
     ("account", &["action"]),
     ("clients", &["flow"]),
-    ("channel", &["flow"]),
+    ("channel", &["flow", "talkee"]),
     ("call", &["flow"]),
     ("nonce", &["flow"]),
     ("idle", &["flow"]),
     ("webhook", &["flow"]),
+    ("messages", &["talkee"]),
+    ("anonymous_read", &["talkee"]),
+    ("jwt_secret_file", &["talkee"]),
+    ("users", &["talkee"]),
 ];
 
 pub(super) fn listeners(reading: &mut Reading<'_>, routes: &[Arc<Route>]) -> Vec<Listener> {
@@ -231,6 +235,7 @@ fn endpoint(reading: &mut Reading<'_>, node: &Node, routes: &[Arc<Route>]) -> Op
         "jsonrpc" => Dialect::Jsonrpc,
         "http" => Dialect::Http,
         "action" => Dialect::Action(Arc::new(action::options(reading, node)?)),
+        "talkee" => Dialect::Talkee(Arc::new(talkee::options(reading, node)?)),
         later if LATER.contains(&later) => {
             reading.problem(
                 place,
@@ -242,7 +247,7 @@ fn endpoint(reading: &mut Reading<'_>, node: &Node, routes: &[Arc<Route>]) -> Op
             reading.problem(
                 place,
                 format!(
-                    "{other:?} is not a dialect; they are scriptr, jsonrpc, http, action and flow"
+                    "{other:?} is not a dialect; they are scriptr, jsonrpc, http, action, flow and talkee"
                 ),
             );
             return None;

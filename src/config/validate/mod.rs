@@ -14,6 +14,7 @@ mod route;
 mod script;
 mod service;
 mod store;
+mod talkee;
 mod token;
 
 use std::collections::HashMap;

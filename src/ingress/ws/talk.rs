@@ -39,6 +39,22 @@ pub(super) enum End {
     Unread,
 }
 
+impl End {
+    /// After an error: with the close code that RFC 6455 §7.4.1 has for it.
+    pub(super) fn of(error: &Error, context: &Context) -> End {
+        match error {
+            Error::Capacity(_) => {
+                context.metrics.limit_reached("message");
+                End::Close(CloseCode::TooBig, "message too large")
+            }
+            Error::Utf8(_) => End::Close(CloseCode::BadText, "not valid UTF-8"),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+            Error::Protocol(_) => End::Close(CloseCode::Protocol, "protocol error"),
+            _ => End::Gone,
+        }
+    }
+}
+
 /// One client's session.
 pub(super) struct Talk {
     socket: Socket,
@@ -160,12 +176,12 @@ impl Talk {
     fn poll_incoming(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
         let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
             Some(Ok(message)) => message,
-            Some(Err(error)) => return Poll::Ready(Err(self.broken(&error))),
+            Some(Err(error)) => return Poll::Ready(Err(End::of(&error, &self.context))),
             None => return Poll::Ready(Err(End::Gone)),
         };
         match message {
-            Message::Text(text) => self.message(text.into()),
-            Message::Binary(bytes) => self.message(bytes),
+            Message::Text(text) => self.message(text.into(), true),
+            Message::Binary(bytes) => self.message(bytes, false),
             Message::Pong(_) => self.pulse.pong(),
             // Pings and the client's close frame are answered by the library, on the next read.
             Message::Ping(_) | Message::Close(_) | Message::Frame(_) => {}
@@ -173,25 +189,14 @@ impl Talk {
         Poll::Ready(Ok(()))
     }
 
-    fn message(&mut self, message: Bytes) {
+    fn message(&mut self, message: Bytes, is_text: bool) {
         self.pulse.heard();
         if self.closing.is_none() {
-            self.session.message(message, &mut self.effects);
-            self.carry_out();
-        }
-    }
-
-    /// The close code that RFC 6455 §7.4.1 has for an error.
-    fn broken(&self, error: &Error) -> End {
-        match error {
-            Error::Capacity(_) => {
-                self.context.metrics.limit_reached("message");
-                End::Close(CloseCode::TooBig, "message too large")
+            match is_text {
+                true => self.session.message(message, &mut self.effects),
+                false => self.session.binary(message, &mut self.effects),
             }
-            Error::Utf8(_) => End::Close(CloseCode::BadText, "not valid UTF-8"),
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
-            Error::Protocol(_) => End::Close(CloseCode::Protocol, "protocol error"),
-            _ => End::Gone,
+            self.carry_out();
         }
     }
 

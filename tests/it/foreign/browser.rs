@@ -1,6 +1,7 @@
 //! Pages in a real browser, which call over WebSocket.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -70,10 +71,15 @@ async fn a_page_speaks_flow() {
 
 /// Shows a page, whose task stands in its fragment; comes back with what it posts.
 pub async fn show(page: &'static str, task: &Value) -> Value {
+    browse(vec![("/", page.to_owned())], task).await
+}
+
+/// Opens the page `/` of these files in a browser, with a task in its fragment; what it posts.
+pub async fn browse(files: Vec<(&'static str, String)>, task: &Value) -> Value {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let site = listener.local_addr().unwrap();
     let (told, mut results) = mpsc::channel(1);
-    let serving = tokio::spawn(serve(listener, page, told));
+    let serving = tokio::spawn(serve(listener, files.into(), told));
     let task = percent_encoding::utf8_percent_encode(
         &task.to_string(),
         percent_encoding::NON_ALPHANUMERIC,
@@ -90,14 +96,17 @@ pub async fn show(page: &'static str, task: &Value) -> Value {
     result.expect("the page says nothing").unwrap()
 }
 
+/// What a page is made of, by path.
+type Files = Arc<[(&'static str, String)]>;
+
 /// Serves the page, and takes what it posts.
-async fn serve(listener: TcpListener, page: &'static str, told: mpsc::Sender<Value>) {
+async fn serve(listener: TcpListener, files: Files, told: mpsc::Sender<Value>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let told = told.clone();
+        let (files, told) = (files.clone(), told.clone());
         let served = http1::Builder::new().serve_connection(
             TokioIo::new(stream),
-            service_fn(move |request| answer(request, page, told.clone())),
+            service_fn(move |request| answer(request, files.clone(), told.clone())),
         );
         tokio::spawn(async move {
             // The browser may go away at any time.
@@ -108,19 +117,25 @@ async fn serve(listener: TcpListener, page: &'static str, told: mpsc::Sender<Val
 
 async fn answer(
     request: Request<Incoming>,
-    page: &'static str,
+    files: Files,
     told: mpsc::Sender<Value>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut body = "";
+    let mut file = None;
     if request.method() == Method::POST {
         let posted = request.into_body().collect().await.unwrap().to_bytes();
         // Only the first word counts.
         told.try_send(serde_json::from_slice(&posted).unwrap()).ok();
-    } else if request.uri().path() == "/" {
-        body = page;
+    } else {
+        let path = request.uri().path();
+        file = files.iter().find(|(name, _)| *name == path);
     }
-    let mut response = Response::new(Full::from(body));
-    let html = hyper::header::HeaderValue::from_static("text/html; charset=utf-8");
-    response.headers_mut().insert("content-type", html);
+    let text = file.map(|(_, text)| text.clone()).unwrap_or_default();
+    let kind = match file {
+        Some((name, _)) if name.ends_with(".js") => "text/javascript; charset=utf-8",
+        _ => "text/html; charset=utf-8",
+    };
+    let mut response = Response::new(Full::from(text));
+    let kind = hyper::header::HeaderValue::from_static(kind);
+    response.headers_mut().insert("content-type", kind);
     Ok(response)
 }

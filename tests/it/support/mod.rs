@@ -76,7 +76,7 @@ pub fn free_port() -> u16 {
 }
 
 /// Waits until something accepts connections on a local port; `log` is shown if nothing does.
-async fn wait_for_port(port: u16, patience: Duration, log: &Path) {
+pub async fn wait_for_port(port: u16, patience: Duration, log: &Path) {
     let connected = tokio::time::timeout(patience, async {
         while tokio::net::TcpStream::connect(("127.0.0.1", port))
             .await
