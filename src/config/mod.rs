@@ -20,7 +20,7 @@ pub use self::types::{
     Account, ActionOptions, Address, Admin, AdminSocket, AmqpBus, Bus, BusCommon, Channel,
     ChannelAmqp, ChannelCall, ChannelMqtt, Cluster, Config, Dialect, Direction, Endpoint,
     FlowClient, FlowOptions, History, Identity, Limits, Listener, Log, LogFormat, MqttBus,
-    MqttProtocol, Rate, Retry, Route, RouteTarget, Schema, ScriptrOptions, Scripts, Service, Store,
+    MqttOptions, MqttProtocol, Rate, Retry, Route, RouteTarget, Schema, ScriptrOptions, Scripts, Service, Store,
     TalkeeOptions, TalkeeUser, Tls, UrlRule, Webhook,
 };
 
