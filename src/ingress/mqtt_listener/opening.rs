@@ -139,7 +139,7 @@ async fn open(socket: &mut dyn Socket, guest: &Guest) -> Option<Result<Opened, R
     for id in claim.device.lock().session.resume() {
         conversation.release(id, &mut out);
     }
-    let talk = Talk::new(conversation, keep_alive, out);
+    let talk = Talk::new(conversation, keep_alive, guest.options.session_expiry, out);
     Some(Ok((talk, claim, input)))
 }
 

@@ -79,6 +79,7 @@ type Work<T> = FuturesUnordered<BoxFuture<'static, T>>;
 pub(super) struct Talk {
     conversation: Conversation,
     keep_alive: Duration,
+    most: Duration,
     out: BytesMut,
 }
 
@@ -89,6 +90,8 @@ struct Going {
     connection: u64,
     context: Context,
     source: Source,
+    /// The longest that a session outlives its connection here.
+    most: Duration,
     conversation: Conversation,
     input: BytesMut,
     out: BytesMut,
@@ -108,11 +111,18 @@ struct Going {
 }
 
 impl Talk {
-    pub(super) fn new(conversation: Conversation, keep_alive: u16, out: BytesMut) -> Talk {
+    /// The session outlives the connection by `most` at the longest.
+    pub(super) fn new(
+        conversation: Conversation,
+        keep_alive: u16,
+        most: Duration,
+        out: BytesMut,
+    ) -> Talk {
         let keep_alive = Duration::from_secs(keep_alive.into()) * 3 / 2;
         Talk {
             conversation,
             keep_alive,
+            most,
             out,
         }
     }
@@ -132,6 +142,7 @@ impl Talk {
             device: claim.device,
             connection: claim.connection,
             source,
+            most: self.most,
             conversation: self.conversation,
             input,
             out: self.out,
@@ -345,7 +356,7 @@ impl Going {
             Effect::Expiry(seconds) => {
                 let wanted = Duration::from_secs(seconds.into());
                 let mut state = self.device.lock();
-                state.expiry = wanted.min(state.expiry);
+                state.expiry = wanted.min(self.most);
             }
             Effect::Close(Some(reason)) => self.closing = Some(End::Close(reason)),
             Effect::Close(None) => self.closing = Some(End::Goodbye),
