@@ -40,7 +40,10 @@ pub(super) fn acceptor(tls: &Tls, protocol: Option<&str>) -> Result<TlsAcceptor,
     let mut config = builder
         .with_single_cert(chain, key)
         .map_err(|why| about(&tls.certificate, why))?;
-    config.alpn_protocols = protocol.map(|name| name.as_bytes().to_vec()).into_iter().collect();
+    config.alpn_protocols = protocol
+        .map(|name| name.as_bytes().to_vec())
+        .into_iter()
+        .collect();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

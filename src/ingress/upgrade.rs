@@ -165,9 +165,7 @@ async fn accepted<B>(
         | Dialect::Action(_)
         | Dialect::Flow(_)
         | Dialect::Talkee(_)
-        | Dialect::Mqtt(_) => {
-            Ok(Verdict::NotHere)
-        }
+        | Dialect::Mqtt(_) => Ok(Verdict::NotHere),
     }
 }
 

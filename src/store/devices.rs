@@ -212,7 +212,9 @@ impl Store {
     ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
         let (tell, told) = oneshot::channel();
         // Whoever asked may have gone away.
-        self.submit(change, move |outcome| tell.send(outcome).unwrap_or_default())?;
+        self.submit(change, move |outcome| {
+            tell.send(outcome).unwrap_or_default()
+        })?;
         Ok(told)
     }
 }

@@ -65,10 +65,13 @@ async fn a_worker_works(demo: &Demo) {
 }
 
 async fn a_device_works(demo: &Demo) {
-    let mut reader = shell(&format!("exec {} -C 1", demo.lines_with("mosquitto_sub ")[0]))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut reader = shell(&format!(
+        "exec {} -C 1",
+        demo.lines_with("mosquitto_sub ")[0]
+    ))
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
     let mut heard = BufReader::new(reader.stdout.take().unwrap()).lines();
     let publish = &demo.lines_with("mosquitto_pub ")[0];
     let line = loop {

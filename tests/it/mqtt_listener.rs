@@ -3,6 +3,7 @@
 
 mod calls;
 mod channels;
+mod clients;
 mod device;
 mod flow;
 mod hostile;

@@ -19,7 +19,9 @@ pub(super) fn options(node: &Node) -> MqttOptions {
 /// Nothing tells MQTT from HTTP on one address before its first byte, so MQTT without WebSocket is
 /// alone there.
 pub(super) fn refuse_company(reading: &mut Reading<'_>, endpoints: &[(Endpoint, &Node)]) {
-    let plain = endpoints.iter().find(|(endpoint, _)| endpoint.path.is_empty());
+    let plain = endpoints
+        .iter()
+        .find(|(endpoint, _)| endpoint.path.is_empty());
     if let Some((_, node)) = plain.filter(|_| endpoints.len() > 1) {
         reading.problem(
             node,

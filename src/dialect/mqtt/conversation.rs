@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::Reason;
 use super::encode::{self, Outgoing};
 use super::packet::{Ack, Connect, Packet, Publish, Version, Wish};
 use super::session::{Message, Session, Settled};
-use super::Reason;
 
 /// Unacknowledged messages that are taken at once (§3.2.2.3.3).
 pub const RECEIVE_MAXIMUM: u16 = 256;

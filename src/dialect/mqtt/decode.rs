@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 
+use super::Reason;
 use super::packet::{Ack, Connect, Packet, Publish, Version, Will, Wish};
 use super::properties::{Place, Properties};
 use super::topic::{is_filter, is_topic};
 use super::wire::Reader;
-use super::Reason;
 use crate::auth::Secret;
 
 /// Reads the first packet of a connection (§3.1), which must be a CONNECT.
@@ -80,12 +80,7 @@ fn rest_of_connect(version: Version, mut reader: Reader<'_>) -> Result<Connect, 
     })
 }
 
-fn will(
-    version: Version,
-    qos: u8,
-    retain: bool,
-    reader: &mut Reader<'_>,
-) -> Result<Will, Reason> {
+fn will(version: Version, qos: u8, retain: bool, reader: &mut Reader<'_>) -> Result<Will, Reason> {
     let said = Properties::read(version, Place::Will, reader)?;
     let topic = reader.text()?;
     if !is_topic(topic) {

@@ -2,10 +2,10 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::Reason;
 use super::packet::{Ack, Version};
 use super::properties::Written;
 use super::wire::{put_binary, put_varint, varint_size};
-use super::Reason;
 use crate::channel::Beside;
 
 /// What a CONNACK says beside its reason (§3.2.2.3).

@@ -2,10 +2,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::Reason;
 use super::packet::Version;
 use super::topic::is_topic;
 use super::wire::{Reader, put_binary, put_varint, varint_size};
-use super::Reason;
 use crate::channel::Beside;
 
 /// Where properties stand.

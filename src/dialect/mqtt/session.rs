@@ -215,8 +215,9 @@ impl Session {
             let expired = message.expires.is_some_and(|expires| expires <= now);
             if !expired && message.qos > 0 {
                 let oldest = self.flying.iter().map(|one| one.message.seq).min();
-                let reused = oldest.is_some_and(|oldest| message.seq - oldest >= IDS);
-                if self.flying.len() >= window.into() || reused {
+                let span = oldest.map_or(0, |oldest| message.seq.saturating_sub(oldest));
+                // No identifier is used twice at once.
+                if self.flying.len() >= window.into() || span >= IDS {
                     return None;
                 }
             }
@@ -384,10 +385,20 @@ mod tests {
         }
         assert_eq!(take(&mut session, 2), Some((1, false)));
         assert_eq!(take(&mut session, 2), Some((2, false)));
-        assert_eq!(take(&mut session, 2), Some((0, false)), "QoS 0 is not counted");
+        assert_eq!(
+            take(&mut session, 2),
+            Some((0, false)),
+            "QoS 0 is not counted"
+        );
         assert_eq!(take(&mut session, 2), None);
-        assert_eq!(session.acknowledge(Ack::Pubcomp, 1, false), Settled::Unknown);
-        assert_eq!(session.acknowledge(Ack::Puback, 1, false), Settled::Done(None));
+        assert_eq!(
+            session.acknowledge(Ack::Pubcomp, 1, false),
+            Settled::Unknown
+        );
+        assert_eq!(
+            session.acknowledge(Ack::Puback, 1, false),
+            Settled::Done(None)
+        );
         assert_eq!(session.acknowledge(Ack::Puback, 1, false), Settled::Unknown);
         assert_eq!(take(&mut session, 2), Some((3, false)));
     }
@@ -407,7 +418,10 @@ mod tests {
         assert_eq!(take(&mut session, 9), Some((1, true)));
         assert_eq!(take(&mut session, 9), Some((3, true)));
         assert_eq!(take(&mut session, 9), Some((4, false)), "QoS 0 is gone");
-        assert_eq!(session.acknowledge(Ack::Pubcomp, 2, false), Settled::Done(None));
+        assert_eq!(
+            session.acknowledge(Ack::Pubcomp, 2, false),
+            Settled::Done(None)
+        );
     }
 
     #[test]
@@ -415,7 +429,10 @@ mod tests {
         let mut session = session();
         session.push(message(2));
         take(&mut session, 9).unwrap();
-        assert_eq!(session.acknowledge(Ack::Pubrec, 1, true), Settled::Done(None));
+        assert_eq!(
+            session.acknowledge(Ack::Pubrec, 1, true),
+            Settled::Done(None)
+        );
         assert!(session.is_empty());
     }
 
@@ -428,7 +445,9 @@ mod tests {
         });
         session.push(message(1));
         let mut gone = Vec::new();
-        let taken = session.take(9, 5, |message| gone.push(message.seq)).unwrap();
+        let taken = session
+            .take(9, 5, |message| gone.push(message.seq))
+            .unwrap();
         assert_eq!((gone, taken.0.seq), (vec![0], 1));
     }
 
@@ -463,7 +482,10 @@ mod tests {
         }
         for _ in 1..IDS {
             let (id, _) = take(&mut session, u16::MAX).unwrap();
-            assert_eq!(session.acknowledge(Ack::Puback, id, false), Settled::Done(None));
+            assert_eq!(
+                session.acknowledge(Ack::Puback, id, false),
+                Settled::Done(None)
+            );
         }
         assert_eq!(take(&mut session, u16::MAX), None, "its id is still taken");
         session.acknowledge(Ack::Puback, 1, false);
@@ -478,11 +500,16 @@ mod tests {
             stored: true,
             ..message(2)
         };
+        session.restore(kept(5), false);
         session.restore(kept(7), true);
         session.restore(kept(9), false);
         assert_eq!(session.resume(), [8]);
+        assert_eq!(take(&mut session, 9), Some((6, true)));
         assert_eq!(take(&mut session, 9), Some((10, true)));
         assert_eq!(session.push(message(1)), 10);
-        assert_eq!(session.acknowledge(Ack::Pubcomp, 8, false), Settled::Done(Some(7)));
+        assert_eq!(
+            session.acknowledge(Ack::Pubcomp, 8, false),
+            Settled::Done(Some(7))
+        );
     }
 }

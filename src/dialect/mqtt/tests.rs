@@ -185,7 +185,10 @@ fn feed(version: Version, bytes: &[u8]) {
         input.advance(frame.end);
     }
     let received = side.session.received().len();
-    assert!(received <= RECEIVE_MAXIMUM.into(), "what a client leaves open is bounded");
+    assert!(
+        received <= RECEIVE_MAXIMUM.into(),
+        "what a client leaves open is bounded"
+    );
 }
 
 fn version() -> impl Strategy<Value = Version> {

@@ -179,7 +179,11 @@ mod tests {
             &[0x10, 0x80, 0x80, 0x80, 0x80, 0x01],
             &[0x10, 0x80, 0x00],
         ] {
-            assert_eq!(frame(broken, 500), Err(Reason::MalformedPacket), "{broken:?}");
+            assert_eq!(
+                frame(broken, 500),
+                Err(Reason::MalformedPacket),
+                "{broken:?}"
+            );
         }
         // Nothing of it is there yet.
         assert_eq!(

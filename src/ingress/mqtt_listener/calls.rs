@@ -1,6 +1,5 @@
 //! Calls that a client makes: the topic decides the shape, as on a bus.
 
-
 use crate::auth::{Caller, Source};
 use crate::call::{Call, CallId, Fault, Kind, Outcome, Via};
 use crate::channel::Beside;
@@ -45,7 +44,12 @@ impl Asked {
     }
 
     /// Takes the call to its outcome, and that to a message for the client.
-    pub(super) async fn answered(self, context: Context, caller: Caller, source: Source) -> Message {
+    pub(super) async fn answered(
+        self,
+        context: Context,
+        caller: Caller,
+        source: Source,
+    ) -> Message {
         let Asked { question, answer } = self;
         let id = CallId::new();
         let wanted = question.as_ref().ok().and_then(|question| question.wanted);
@@ -67,7 +71,11 @@ impl Asked {
     /// Refuses the call without a try.
     pub(super) fn refused(self, context: &Context, fault: Fault) -> Message {
         let outcome: Outcome = Err(fault);
-        reply(&self.answer.message(&outcome, context.dispatcher.deadline(None)))
+        reply(
+            &self
+                .answer
+                .message(&outcome, context.dispatcher.deadline(None)),
+        )
     }
 
     /// Takes up a call that nobody waits for; comes back once it is on disk, or refused for good.
@@ -138,4 +146,3 @@ fn reply(message: &crate::link::mqtt::Message) -> Message {
         ..Message::default()
     }
 }
-

@@ -219,7 +219,10 @@ impl Ear for Device {
         let session = &state.session;
         let topic = self.topic_taken(event, |topic| session.takes(topic, local).is_some())?;
         let taken = session.takes(&topic, local)?;
-        if manner.and_then(|manner| manner.expires).is_some_and(|expires| expires <= unix_ms()) {
+        if manner
+            .and_then(|manner| manner.expires)
+            .is_some_and(|expires| expires <= unix_ms())
+        {
             return None;
         }
         let message = Message {

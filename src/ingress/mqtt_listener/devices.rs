@@ -131,7 +131,10 @@ impl Devices {
             taken.listen();
             let gone = device.gone.unwrap_or_else(unix_ms);
             let since = Duration::from_millis(unix_ms().saturating_sub(gone));
-            self.inside.lock().sessions.insert(key.clone(), taken.clone());
+            self.inside
+                .lock()
+                .sessions
+                .insert(key.clone(), taken.clone());
             self.leave_alone(&taken, &key, None, expiry.saturating_sub(since));
             if device.gone.is_none() {
                 self.keep(&taken, Some(gone));
@@ -357,7 +360,8 @@ impl Devices {
 
     /// What is empty, where nothing else is known of a client.
     pub(super) fn fresh_client(&self) -> Arc<str> {
-        let bits = crate::call::random_bits().unwrap_or_else(|| crate::call::ordered_id().as_u128());
+        let bits =
+            crate::call::random_bits().unwrap_or_else(|| crate::call::ordered_id().as_u128());
         format!("callway-{bits:032x}").into()
     }
 }
@@ -371,4 +375,3 @@ fn alone_no_more(inside: &mut Inside, state: &mut State) {
         lingering.abort();
     }
 }
-

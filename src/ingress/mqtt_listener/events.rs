@@ -28,7 +28,9 @@ pub(super) fn publish(
         let found = all.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.clone())
     };
-    let kind = beside.as_ref().and_then(|beside| beside.content_type.as_deref());
+    let kind = beside
+        .as_ref()
+        .and_then(|beside| beside.content_type.as_deref());
     let traceparent = user("traceparent").filter(|text| is_traceparent(text));
     let event = Publish {
         channel: channel.as_ref().into(),

@@ -147,7 +147,11 @@ async fn open(socket: &mut dyn Socket, guest: &Guest) -> Option<Result<Opened, R
 async fn read_connect(socket: &mut dyn Socket) -> Result<(Connect, BytesMut), Option<Refusal>> {
     let mut read = BytesMut::new();
     loop {
-        if socket.read_buf(&mut read).await.is_ok_and(|count| count > 0) {
+        if socket
+            .read_buf(&mut read)
+            .await
+            .is_ok_and(|count| count > 0)
+        {
             // What is no CONNECT is not waited for.
             if read[0] != 0x10 {
                 return Err(Some((None, Reason::ProtocolError)));

@@ -116,7 +116,11 @@ fn kind(device: &Device, filter: &str) -> Result<Kind, Reason> {
     if patterns_of(filter).is_empty() {
         return Err(Reason::TopicFilterInvalid);
     }
-    match device.shared.names.touches(&channel_of(filter), &grants.subscribe) {
+    match device
+        .shared
+        .names
+        .touches(&channel_of(filter), &grants.subscribe)
+    {
         true => Ok(Kind::Listen),
         false => Err(Reason::NotAuthorized),
     }
@@ -136,7 +140,11 @@ fn listen(device: &Device, wish: &Wish, identifier: Option<u32>) -> Option<bool>
         as_published: wish.as_published,
         identifier,
     };
-    Some(state.session.subscribe(wish.filter.as_str().into(), subscription))
+    Some(
+        state
+            .session
+            .subscribe(wish.filter.as_str().into(), subscription),
+    )
 }
 
 fn lasts(hub: &Hub, device: &Device, wish: &Wish, identifier: Option<u32>) -> Vec<Message> {

@@ -365,7 +365,11 @@ impl Going {
     }
 
     fn forget(&self, seq: u64) {
-        let forgotten = self.device.shared.store.forget_message(self.device.number, seq);
+        let forgotten = self
+            .device
+            .shared
+            .store
+            .forget_message(self.device.number, seq);
         if let Err(fault) = forgotten {
             tracing::debug!(%fault, "an acknowledged message may be sent again after a restart");
         }
@@ -402,13 +406,17 @@ impl Going {
         let limit = self.context.config.limits.in_flight_per_connection;
         if !asked.is_waited_for() {
             if settled.qos == 0 && self.keeping.len() >= mqtt::RECEIVE_MAXIMUM.into() {
-                self.context.metrics.limit_reached("in_flight_per_connection");
+                self.context
+                    .metrics
+                    .limit_reached("in_flight_per_connection");
                 return self.context.metrics.dropped("mqtt", "no_place");
             }
             return self.keep(settled, asked.accepted(context, caller, source));
         }
         if self.calls.len() >= limit {
-            self.context.metrics.limit_reached("in_flight_per_connection");
+            self.context
+                .metrics
+                .limit_reached("in_flight_per_connection");
             let message = format!("this connection has {limit} calls under way already");
             let fault = Fault::new(Kind::Overloaded, message);
             let refusal = asked.refused(&context, fault.with_retry_after(FAREWELL));
@@ -505,7 +513,8 @@ impl Going {
         }
         if settled.qos > 0 {
             let session = &mut self.device.lock().session;
-            self.conversation.settle(settled.ticket, reason, session, &mut self.out);
+            self.conversation
+                .settle(settled.ticket, reason, session, &mut self.out);
         }
     }
 
@@ -548,9 +557,10 @@ impl Going {
         }
         let mut gone = Vec::new();
         let (session, out) = (&mut state.session, &mut self.out);
-        self.conversation.send(session, unix_ms(), PIECE, out, |message| {
-            gone.extend(message.stored.then_some(message.seq));
-        });
+        self.conversation
+            .send(session, unix_ms(), PIECE, out, |message| {
+                gone.extend(message.stored.then_some(message.seq));
+            });
         drop(state);
         for seq in gone {
             self.forget(seq);

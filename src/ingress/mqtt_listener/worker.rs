@@ -47,7 +47,10 @@ impl Worker {
         loop {
             match seat.poll_mail(cx) {
                 Poll::Ready(Some(Mail::Ask(number, ask))) => {
-                    let taken = self.served.values().find(|(one, _)| one.matches(&ask.method));
+                    let taken = self
+                        .served
+                        .values()
+                        .find(|(one, _)| one.matches(&ask.method));
                     let qos = taken.map_or(0, |(_, qos)| *qos);
                     let message = message(version, number, &ask, qos);
                     seat.hand_over(number, *ask);
@@ -62,7 +65,10 @@ impl Worker {
 
     /// There is no room for the question: another worker may have some.
     pub(super) fn decline(&mut self, message: &Message) {
-        let number = message.beside.as_ref().and_then(|beside| beside.correlation.as_deref());
+        let number = message
+            .beside
+            .as_ref()
+            .and_then(|beside| beside.correlation.as_deref());
         let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         if let (Some(seat), Some(number)) = (&mut self.seat, number) {
             seat.answer(number, WorkerAnswer::Declined(Kind::Overloaded));

@@ -52,7 +52,8 @@ impl Responders {
             let login = Some(("any", TOKEN));
             let client = Mqtt::try_connect(daemon.mqtt.port(), version, login).await;
             let answers = device(client.unwrap(), version, "device", "callway/serve/");
-            self.tasks.spawn(async { drop(answers.await) });
+            self.tasks
+                .spawn(async { answers.await.unwrap_or_default() });
         }
         let mut socket = daemon.ws().await;
         let offer = json!({"methods": ["worker/{verb}"], "concurrency": 64});

@@ -44,12 +44,17 @@ async fn the_same_events_travel_over_websocket() {
     socket.call("callway.subscribe", subscribe).await.unwrap();
     let mut device = world.device(Version::V5, "a").await;
     device.subscribe("telemetry/#", 1).await;
-    device.publish("telemetry/7", r#"{"c":21.5}"#, 1, false).await;
+    device
+        .publish("telemetry/7", r#"{"c":21.5}"#, 1, false)
+        .await;
     assert_eq!(socket.next().await["params"]["payload"], json!({"c": 21.5}));
     assert_eq!(device.next().await.json(), json!({"c": 21.5}));
     let publish = json!({"channel": "telemetry/8", "payload": "on"});
     socket.call("callway.publish", publish).await.unwrap();
-    assert_eq!(device.hears().await, ("telemetry/8".into(), "on".into()));
+    assert_eq!(
+        device.hears().await,
+        ("telemetry/8".into(), "\"on\"".into())
+    );
 }
 
 #[tokio::test]
@@ -90,10 +95,18 @@ async fn a_filter_that_covers_more_than_is_granted_is_narrowed() {
         ("callway/serve/x", 0x90),
         ("a/../b", 0x90),
     ] {
-        assert_eq!(device.publish(topic, "x", 1, false).await, reason, "{topic}");
+        assert_eq!(
+            device.publish(topic, "x", 1, false).await,
+            reason,
+            "{topic}"
+        );
         match reason {
             0 => assert_eq!(device.hears().await.0, topic),
-            _ => assert_eq!(device.publish(topic, "x", 2, false).await, reason, "{topic}"),
+            _ => assert_eq!(
+                device.publish(topic, "x", 2, false).await,
+                reason,
+                "{topic}"
+            ),
         }
     }
     let mut old = Hello::new(Version::V4, "c");
@@ -123,15 +136,22 @@ async fn a_channel_answers_to_its_topic_too() {
     assert_eq!(reader.subscribe("rooms/+/climate", 1).await, 1);
     let mut outside = Mqtt::connect(broker.port, Version::V5).await;
     outside.subscribe("sensors/#").await;
-    device.publish("sensors/7", "21", 1, false).await;
+    let mut other = world.device(Version::V5, "c").await;
+    other.publish("sensors/7", "21", 1, false).await;
     assert_eq!(device.hears().await, ("sensors/7".into(), "21".into()));
-    assert_eq!(reader.hears().await, ("rooms/7/climate".into(), "21".into()));
+    assert_eq!(
+        reader.hears().await,
+        ("rooms/7/climate".into(), "21".into())
+    );
     assert_eq!(outside.next().await.topic, "sensors/7");
     let mut message = crate::support::Message::new("sensors/8", "22");
     message.qos = 1;
     outside.publish(&message).await.unwrap();
     assert_eq!(device.hears().await, ("sensors/8".into(), "22".into()));
-    assert_eq!(reader.hears().await, ("rooms/8/climate".into(), "22".into()));
+    assert_eq!(
+        reader.hears().await,
+        ("rooms/8/climate".into(), "22".into())
+    );
 }
 
 #[tokio::test]
@@ -152,7 +172,10 @@ async fn retained_messages() {
             assert!(message.retain);
         }
         device.publish("r/1", "live", 1, true).await;
-        assert!(!device.next().await.retain, "it is news to who has subscribed");
+        assert!(
+            !device.next().await.retain,
+            "it is news to who has subscribed"
+        );
         for topic in ["r/0", "r/1", "r/2"] {
             device.publish(topic, "", 1, true).await;
             assert!(device.next().await.payload.is_empty());
@@ -166,7 +189,10 @@ async fn retained_messages() {
 #[tokio::test]
 async fn what_a_revoked_client_left_is_told_to_nobody() {
     let world = World::start().await;
-    let token = world.daemon.token("leaver", &["--publish", "left/{x}"]).await;
+    let token = world
+        .daemon
+        .token("leaver", &["--publish", "left/{x}"])
+        .await;
     let mut hello = Hello::new(Version::V5, "a");
     hello.password = Some(token);
     let (mut leaver, _) = Device::connect(world.port, &hello).await;
@@ -195,7 +221,12 @@ async fn subscribe_options() {
     device.hears_nothing().await;
     assert_eq!(device.subscribe("o/1", 0x21).await, 1);
     device.hears_nothing().await;
-    assert_eq!(device.subscribe("o/1", 0x21 | NO_LOCAL | AS_PUBLISHED).await, 1);
+    assert_eq!(
+        device
+            .subscribe("o/1", 0x21 | NO_LOCAL | AS_PUBLISHED)
+            .await,
+        1
+    );
     device.publish("o/1", "own", 1, true).await;
     device.hears_nothing().await;
     let mut other = world.device(Version::V5, "b").await;

@@ -33,7 +33,10 @@ async fn what_is_available_is_announced() {
     assert!(said(&connack, 0x27).is_some_and(|size| size > 256 * 1024));
     assert_eq!(said(&connack, 0x2a), Some(0), "no shared subscriptions");
     let text = String::from_utf8_lossy(&connack).into_owned();
-    assert!(text.contains("callway/reply/callway-"), "where replies may go: {text}");
+    assert!(
+        text.contains("callway/reply/callway-"),
+        "where replies may go: {text}"
+    );
 }
 
 #[tokio::test]
@@ -98,7 +101,12 @@ async fn topic_aliases_in_both_directions() {
         let (message, ..) = reader.take().await;
         heard.push((message.topic, String::from_utf8(message.payload).unwrap()));
     }
-    let expected = [("t/1", "one"), ("", "two"), ("t/2", "three"), ("t/2", "four")];
+    let expected = [
+        ("t/1", "one"),
+        ("", "two"),
+        ("t/2", "three"),
+        ("t/2", "four"),
+    ];
     let expected = expected.map(|(topic, payload)| (topic.to_owned(), payload.to_owned()));
     assert_eq!(heard, expected, "one alias is taken, so one topic is short");
     for broken in [&[0x23, 0, 0][..], &[0x23, 0, 33]] {
@@ -108,7 +116,11 @@ async fn topic_aliases_in_both_directions() {
     }
     let mut device = world.device(Version::V5, "c").await;
     device.send_publish("", "x", 0, &[0x23, 0, 9]).await;
-    assert_eq!(device.ended().await, Some(0x82), "an alias that stands for nothing");
+    assert_eq!(
+        device.ended().await,
+        Some(0x82),
+        "an alias that stands for nothing"
+    );
 }
 
 #[tokio::test]
@@ -120,7 +132,11 @@ async fn maximum_packet_size() {
     let mut other = world.device(Version::V5, "b").await;
     other.publish("s/large", &"x".repeat(200), 1, false).await;
     other.publish("s/small", "x", 1, false).await;
-    assert_eq!(device.hears().await.0, "s/small", "what is too large is left out");
+    assert_eq!(
+        device.hears().await.0,
+        "s/small",
+        "what is too large is left out"
+    );
     // A payload within the limit of a packet and over that of a message.
     let payload = "x".repeat(256 * 1024 + 1);
     assert_eq!(other.publish("s/x", &payload, 1, false).await, 0x97);
@@ -140,7 +156,9 @@ async fn a_message_expires_while_it_waits() {
     device.goodbye().await;
     let mut other = world.device(Version::V5, "b").await;
     for (topic, seconds) in [("e/short", 1), ("e/long", 60)] {
-        let id = other.send_publish(topic, "x", 2, &[2, 0, 0, 0, seconds]).await;
+        let id = other
+            .send_publish(topic, "x", 2, &[2, 0, 0, 0, seconds])
+            .await;
         assert_eq!(other.acknowledged(0x40, id).await, 0);
     }
     other.send_publish("e/kept", "x", 1, &[2, 0, 0, 0, 1]).await;
@@ -149,7 +167,10 @@ async fn a_message_expires_while_it_waits() {
     assert!(present);
     let message = device.next().await;
     assert_eq!(message.topic, "e/long");
-    assert!(message.expiry.is_some_and(|left| left < 60), "what is left of it");
+    assert!(
+        message.expiry.is_some_and(|left| left < 60),
+        "what is left of it"
+    );
     device.hears_nothing().await;
     other.subscribe("e/kept", 1).await;
     other.hears_nothing().await;

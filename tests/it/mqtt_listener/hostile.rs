@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::device::packet;
 use super::{BOTH, Device, Hello, World};
 use crate::eventually;
-use crate::support::mqtt::{string, variable};
 use crate::support::Version;
+use crate::support::mqtt::{string, variable};
 
 /// What a CONNECT is answered, and that the connection ends.
 async fn refused(world: &World, bytes: &[u8]) -> Option<Vec<u8>> {
@@ -65,11 +65,17 @@ async fn a_broken_connect_is_told_why() {
         ("the reserved flag", connect(|bytes| bytes[flags] |= 1)),
         ("a will at QoS 3", connect(|bytes| bytes[flags] |= 0x1c)),
         ("QoS of no will", connect(|bytes| bytes[flags] |= 0x08)),
-        ("a trailing byte", connect(|bytes| {
-            bytes.push(0);
-            bytes[1] += 1;
-        })),
-        ("properties beyond the end", connect(|bytes| bytes[12] = 0x7f)),
+        (
+            "a trailing byte",
+            connect(|bytes| {
+                bytes.push(0);
+                bytes[1] += 1;
+            }),
+        ),
+        (
+            "properties beyond the end",
+            connect(|bytes| bytes[12] = 0x7f),
+        ),
     ] {
         assert_eq!(refused(&world, &bytes).await, malformed, "{what}");
     }
@@ -77,17 +83,27 @@ async fn a_broken_connect_is_told_why() {
     assert_eq!(refused(&world, &version(6)).await, Some(vec![0, 0x84, 0]));
     assert_eq!(refused(&world, &version(3)).await, Some(vec![0, 1]));
     let twice = Hello::new(Version::V5, "a").property(&[0x21, 0, 9, 0x21, 0, 9]);
-    assert_eq!(refused(&world, &twice.bytes()).await, Some(vec![0, 0x82, 0]));
+    assert_eq!(
+        refused(&world, &twice.bytes()).await,
+        Some(vec![0, 0x82, 0])
+    );
     let none = Hello::new(Version::V5, "a").property(&[0x21, 0, 0]);
     assert_eq!(refused(&world, &none.bytes()).await, Some(vec![0, 0x82, 0]));
     let method = Hello::new(Version::V5, "a").property(&[0x15, 0, 1, b'x']);
-    assert_eq!(refused(&world, &method.bytes()).await, Some(vec![0, 0x8c, 0]));
+    assert_eq!(
+        refused(&world, &method.bytes()).await,
+        Some(vec![0, 0x8c, 0])
+    );
     // The will of a wildcard; and a client identifier that would not fit into a log (CVE-2017-7650
     // was about wildcards in one: here they mean nothing).
     let mut will = Hello::new(Version::V5, "a");
     will.will = Some(("a/#", "x", 0, false, 0));
     assert_eq!(refused(&world, &will.bytes()).await, Some(vec![0, 0x90, 0]));
-    for (client, code) in [("x".repeat(257), 0x85), ("a\nb".into(), 0x85), ("#/+".into(), 0)] {
+    for (client, code) in [
+        ("x".repeat(257), 0x85),
+        ("a\nb".into(), 0x85),
+        ("#/+".into(), 0),
+    ] {
         let (_, connack) = Device::try_connect(world.port, &Hello::new(Version::V5, &client)).await;
         assert_eq!(connack[1], code, "{client}");
     }
@@ -128,33 +144,81 @@ async fn broken_packets_end_with_the_standards_reason() {
     let publish = |body: &[u8], flags: u8| packet(0x30 | flags, body);
     let long = |length: usize| [vec![0x30], variable(length)].concat();
     let cases: Vec<(&str, Vec<u8>, u8)> = vec![
-        ("a second CONNECT", Hello::new(Version::V5, "a").bytes(), 0x82),
+        (
+            "a second CONNECT",
+            Hello::new(Version::V5, "a").bytes(),
+            0x82,
+        ),
         ("a CONNACK (CVE-2021-28166)", packet(0x20, &[0, 0, 0]), 0x82),
         ("a SUBACK", packet(0x90, &[0, 1, 0, 0]), 0x82),
         ("a type that is none", packet(0x00, &[]), 0x81),
         ("an AUTH", packet(0xf0, &[]), 0x82),
         ("QoS 3", publish(&[0, 1, b'a', 0, 1, 0], 6), 0x81),
         ("DUP at QoS 0", publish(&[0, 1, b'a', 0], 8), 0x81),
-        ("an empty topic (CVE-2021-34432)", publish(&[0, 0, 0], 0), 0x82),
+        (
+            "an empty topic (CVE-2021-34432)",
+            publish(&[0, 0, 0], 0),
+            0x82,
+        ),
         ("a wildcard in a topic", publish(&[0, 1, b'+', 0], 0), 0x90),
         ("a NUL in a topic", publish(&[0, 1, 0, 0], 0), 0x81),
-        ("a topic that is no UTF-8", publish(&[0, 1, 0xff, 0], 0), 0x81),
-        ("a packet identifier of 0", publish(&[0, 1, b'a', 0, 0, 0], 2), 0x82),
+        (
+            "a topic that is no UTF-8",
+            publish(&[0, 1, 0xff, 0], 0),
+            0x81,
+        ),
+        (
+            "a packet identifier of 0",
+            publish(&[0, 1, b'a', 0, 0, 0], 2),
+            0x82,
+        ),
         ("no length of properties", publish(&[0, 1, b'a'], 0), 0x81),
-        ("a property that does not belong", publish(&[0, 1, b'a', 3, 0x21, 0, 1], 0), 0x81),
-        ("a property twice", publish(&[0, 1, b'a', 4, 0x01, 0, 0x01, 0], 0), 0x82),
-        ("a response topic with a wildcard", publish(&[0, 1, b'a', 4, 0x08, 0, 1, b'#'], 0), 0x82),
+        (
+            "a property that does not belong",
+            publish(&[0, 1, b'a', 3, 0x21, 0, 1], 0),
+            0x81,
+        ),
+        (
+            "a property twice",
+            publish(&[0, 1, b'a', 4, 0x01, 0, 0x01, 0], 0),
+            0x82,
+        ),
+        (
+            "a response topic with a wildcard",
+            publish(&[0, 1, b'a', 4, 0x08, 0, 1, b'#'], 0),
+            0x82,
+        ),
         ("a body that ends early", publish(&[0, 9, b'a'], 0), 0x81),
-        ("five bytes of length (CVE-2026-21888)", vec![0x30, 0xff, 0xff, 0xff, 0xff, 1], 0x81),
+        (
+            "five bytes of length (CVE-2026-21888)",
+            vec![0x30, 0xff, 0xff, 0xff, 0xff, 1],
+            0x81,
+        ),
         ("more length than is needed", vec![0xc0, 0x80, 0x00], 0x81),
         ("256 MiB", long(268_435_455), 0x95),
-        ("flags of a SUBSCRIBE", packet(0x80, &[0, 1, 0, 0, 1, b'a', 0]), 0x81),
+        (
+            "flags of a SUBSCRIBE",
+            packet(0x80, &[0, 1, 0, 0, 1, b'a', 0]),
+            0x81,
+        ),
         ("no filter", packet(0x82, &[0, 1, 0]), 0x82),
         ("an empty filter", packet(0x82, &[0, 1, 0, 0, 0, 0]), 0x8f),
-        ("a filter that is none", packet(0x82, &[0, 1, 0, 0, 2, b'a', b'#', 0]), 0x8f),
-        ("reserved options", packet(0x82, &[0, 1, 0, 0, 1, b'a', 0xc0]), 0x81),
+        (
+            "a filter that is none",
+            packet(0x82, &[0, 1, 0, 0, 2, b'a', b'#', 0]),
+            0x8f,
+        ),
+        (
+            "reserved options",
+            packet(0x82, &[0, 1, 0, 0, 1, b'a', 0xc0]),
+            0x81,
+        ),
         ("a QoS of 3", packet(0x82, &[0, 1, 0, 0, 1, b'a', 3]), 0x81),
-        ("an identifier of 0", packet(0x82, &[0, 1, 2, 0x0b, 0, 0, 1, b'a', 0]), 0x82),
+        (
+            "an identifier of 0",
+            packet(0x82, &[0, 1, 2, 0x0b, 0, 0, 1, b'a', 0]),
+            0x82,
+        ),
         ("flags of a PUBREL", packet(0x60, &[0, 1]), 0x81),
         ("a PINGREQ with a body", packet(0xc0, &[0]), 0x81),
         ("an UNSUBSCRIBE of nothing", packet(0xa2, &[0, 1, 0]), 0x82),
@@ -268,6 +332,9 @@ async fn one_connection_too_many_is_told_so() {
     drop(second);
     tokio::time::sleep(Duration::from_millis(1)).await;
     eventually!(
-        Device::try_connect(world.port, &Hello::new(Version::V5, "c")).await.1[1] == 0
+        Device::try_connect(world.port, &Hello::new(Version::V5, "c"))
+            .await
+            .1[1]
+            == 0
     );
 }

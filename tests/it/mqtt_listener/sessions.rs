@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::{BOTH, DEVICE, Device, Hello, World};
-use crate::support::Version;
 use crate::eventually;
+use crate::support::Version;
 
 #[tokio::test]
 async fn offline_message_queueing() {
     let world = World::start().await;
     for version in BOTH {
-        let hello = Hello::new(version, "sleeper").stays(60);
+        let client = format!("sleeper {version:?}");
+        let hello = Hello::new(version, &client).stays(60);
         let (mut device, present) = Device::connect(world.port, &hello).await;
         assert!(!present);
         device.subscribe("q/+", 2).await;
@@ -24,7 +25,8 @@ async fn offline_message_queueing() {
         assert_eq!(device.hears().await.0, "q/1");
         assert_eq!(device.hears().await.0, "q/2");
         device.hears_nothing().await;
-        let (mut device, present) = Device::connect(world.port, &Hello::new(version, "sleeper")).await;
+        let (mut device, present) =
+            Device::connect(world.port, &Hello::new(version, &client)).await;
         assert!(!present, "a clean start forgets it");
         other.publish("q/1", "x", 1, false).await;
         device.hears_nothing().await;

@@ -28,14 +28,22 @@ async fn will_message() {
         assert_eq!(reader.hears().await.0, "w/a", "who is sent away was lost");
         let (_device, _) = Device::connect(world.port, &with_will(version, "a", 0)).await;
         let (second, _) = Device::connect(world.port, &Hello::new(version, "a")).await;
-        assert_eq!(reader.hears().await.0, "w/a", "and so was who was taken over");
+        assert_eq!(
+            reader.hears().await.0,
+            "w/a",
+            "and so was who was taken over"
+        );
         second.goodbye().await;
     }
     let mut reader = world.device(Version::V5, "reader").await;
     reader.subscribe("w/#", 1).await;
     let (mut device, _) = Device::connect(world.port, &with_will(Version::V5, "a", 0)).await;
     device.packet(0xe0, &[4]).await;
-    assert_eq!(reader.hears().await.0, "w/a", "it may be asked for in a goodbye");
+    assert_eq!(
+        reader.hears().await.0,
+        "w/a",
+        "it may be asked for in a goodbye"
+    );
 }
 
 #[tokio::test]

@@ -18,7 +18,9 @@ async fn answer(device: &mut Device, asked: &Message, result: &Value, status: Op
                 properties.extend([string("status"), string(status)].concat());
             }
             let topic = asked.response_topic.as_deref().unwrap();
-            device.send_publish(topic, &result.to_string(), 0, &properties).await;
+            device
+                .send_publish(topic, &result.to_string(), 0, &properties)
+                .await;
         }
         Version::V4 => {
             let request = asked.json();
@@ -46,11 +48,12 @@ async fn a_device_behind_nat_is_callable() {
         assert_eq!(device.subscribe(filter, 1).await, 1);
         let mut socket = world.daemon.ws().await;
         let params = json!({"level": 7});
-        let (reply, asked) = tokio::join!(socket.call("devices/device/dim", params.clone()), async {
-            let asked = device.next().await;
-            answer(&mut device, &asked, &json!("dimmed"), None).await;
-            asked
-        });
+        let (reply, asked) =
+            tokio::join!(socket.call("devices/device/dim", params.clone()), async {
+                let asked = device.next().await;
+                answer(&mut device, &asked, &json!("dimmed"), None).await;
+                asked
+            });
         assert_eq!(reply, Ok(json!("dimmed")));
         assert_eq!(asked.topic, "callway/serve/devices/device/dim");
         match version {
@@ -74,7 +77,10 @@ async fn a_device_behind_nat_is_callable() {
             drop(device);
         });
         assert_eq!(reply, Err("unavailable".into()));
-        assert_eq!(socket.call("devices/device/on", json!({})).await, Err("no_responder".into()));
+        assert_eq!(
+            socket.call("devices/device/on", json!({})).await,
+            Err("no_responder".into())
+        );
     }
     let late = r#"callway_dropped_total{via="mqtt",reason="late_reply"}"#;
     eventually!(world.daemon.metric(late).await == 2.0);
@@ -88,7 +94,13 @@ async fn an_error_of_a_device_is_a_target_error() {
     let mut socket = world.daemon.ws().await;
     let (reply, ()) = tokio::join!(socket.call("devices/x/on", json!({})), async {
         let asked = device.next().await;
-        answer(&mut device, &asked, &json!({"why": "no bulb"}), Some("broken")).await;
+        answer(
+            &mut device,
+            &asked,
+            &json!({"why": "no bulb"}),
+            Some("broken"),
+        )
+        .await;
     });
     assert_eq!(reply, Err("target_error".into()));
     // It offers nothing any more.
@@ -96,5 +108,8 @@ async fn an_error_of_a_device_is_a_target_error() {
     body.extend(string("callway/serve/devices/#"));
     device.packet(0xa2, &body).await;
     assert_eq!(device.read().await.0, 0xb0);
-    assert_eq!(socket.call("devices/x/on", json!({})).await, Err("no_responder".into()));
+    assert_eq!(
+        socket.call("devices/x/on", json!({})).await,
+        Err("no_responder".into())
+    );
 }

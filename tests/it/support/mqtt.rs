@@ -328,11 +328,7 @@ pub(super) fn packet(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
 }
 
 /// A PUBLISH and, above QoS 0, its packet id.
-pub fn parse_publish(
-    kind: u8,
-    body: &[u8],
-    version: Version,
-) -> Option<(Message, Option<u16>)> {
+pub fn parse_publish(kind: u8, body: &[u8], version: Version) -> Option<(Message, Option<u16>)> {
     let mut cursor = Cursor(body);
     let mut message = Message::new(&cursor.string()?, "");
     message.qos = kind >> 1 & 3;
