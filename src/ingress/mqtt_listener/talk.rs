@@ -1,6 +1,10 @@
 //! The loop of one connection: reads and writes at once, carries out what the client wants, and
 //! hands it what waits in its session.
 
+mod effects;
+mod keeping;
+mod wire;
+
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -8,32 +12,25 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, timeout};
 
-use super::calls::Asked;
-use super::device::{Device, State};
+use self::keeping::finish;
+use super::device::Device;
 use super::devices::Claim;
 use super::socket::Socket;
 use super::worker::Worker;
-use super::{events, kept, opening, subscriptions};
 use crate::auth::Source;
-use crate::call::{Fault, Kind, unix_ms};
-use crate::channel::Keeping;
+use crate::call::Fault;
 use crate::context::Context;
-use crate::dialect::mqtt::topic::{ANSWERS, CALLS, below};
-use crate::dialect::mqtt::{
-    self, Conversation, Effect, Message, Publish, Reason, Ticket, Version, encode,
-};
+use crate::dialect::mqtt::{Conversation, Message, Reason, Ticket, encode};
 
 /// Turns that one connection takes before others get theirs.
 const TURNS: usize = 16;
-/// Bytes that are read, and written, at once.
-const PIECE: usize = 8 * 1024;
 /// A client that takes not a byte for this long, while something waits, is too slow.
 const STALL: Duration = Duration::from_secs(10);
 /// How long the last words may take, and what still comes is read and thrown away: closing a
@@ -256,114 +253,6 @@ impl Going {
         self.poll_clock(cx)
     }
 
-    /// What is under way, or waits to be sent, keeps a client with too much of it waiting.
-    fn may_read(&self) -> bool {
-        let room = self.context.config.limits.send_queue / 2;
-        self.closing.is_none() && !self.conversation.is_full() && self.out.len() < room
-    }
-
-    fn poll_read(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<usize>> {
-        // On the stack, because most connections are idle most of the time.
-        let mut piece = [std::mem::MaybeUninit::uninit(); PIECE];
-        let mut piece = ReadBuf::uninit(&mut piece);
-        let read = Pin::new(&mut self.socket).poll_read(cx, &mut piece);
-        read.map_ok(|()| {
-            self.input.extend_from_slice(piece.filled());
-            piece.filled().len()
-        })
-    }
-
-    /// Takes up the packets that are there.
-    fn feed(&mut self) {
-        let most = opening::most(&self.context.config.limits);
-        let mut effects = Vec::new();
-        while self.closing.is_none() && !self.conversation.is_full() {
-            let packet = match mqtt::frame(&self.input, most) {
-                Ok(None) => break,
-                Ok(Some(frame)) => {
-                    self.heard = Instant::now();
-                    let body = &self.input[frame.start..frame.end];
-                    let packet = mqtt::packet(self.conversation.version(), frame.head, body);
-                    self.input.advance(frame.end);
-                    packet
-                }
-                Err(reason) => Err(reason),
-            };
-            match packet {
-                Ok(packet) => {
-                    let mut state = self.device.lock();
-                    if !is_own(&state, self.connection) {
-                        return; // another connection has the session
-                    }
-                    let session = &mut state.session;
-                    let (out, effects) = (&mut self.out, &mut effects);
-                    self.conversation.packet(packet, session, out, effects);
-                }
-                Err(reason) => {
-                    if reason == Reason::PacketTooLarge {
-                        self.context.metrics.limit_reached("message");
-                    }
-                    self.closing = Some(End::Close(reason));
-                }
-            }
-            for effect in effects.drain(..) {
-                self.apply(effect);
-            }
-        }
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
-        }
-    }
-
-    fn apply(&mut self, effect: Effect) {
-        match effect {
-            Effect::Message(ticket, publish) => self.message(ticket, publish),
-            Effect::Subscribe(id, identifier, wishes) => {
-                let (hub, served) = (&self.context.hub, &mut self.worker.served);
-                let answered =
-                    subscriptions::subscribe(hub, &self.device, served, identifier, wishes);
-                if answered.serves {
-                    self.worker.offer(&self.context);
-                }
-                let done = Done::Subscribed(id, answered.codes, answered.lasts);
-                self.once_kept(done);
-            }
-            Effect::Unsubscribe(id, filters) => {
-                let served = &mut self.worker.served;
-                let (codes, serves) = subscriptions::unsubscribe(&self.device, served, &filters);
-                if serves {
-                    self.worker.offer(&self.context);
-                }
-                self.once_kept(Done::Unsubscribed(id, codes));
-            }
-            Effect::Forget(seq) => self.forget(seq),
-            Effect::Release(seq, id) => {
-                let store = &self.device.shared.store;
-                let noted = store.release_message(self.device.number, seq);
-                let noted = async move {
-                    kept_by(noted).await;
-                    Done::Received(id)
-                };
-                self.keeping.push(noted.boxed());
-            }
-            Effect::Received => {
-                let noted = note_received(self.device.clone());
-                if let Some(noted) = noted {
-                    // Nobody waits for it: noted too long is no harm.
-                    drop(noted);
-                }
-            }
-            Effect::Expiry(seconds) => {
-                let wanted = Duration::from_secs(seconds.into());
-                let mut state = self.device.lock();
-                state.expiry = wanted.min(self.most);
-            }
-            Effect::Close(Some(reason)) => self.closing = Some(End::Close(reason)),
-            Effect::Close(None) => self.closing = Some(End::Goodbye),
-            Effect::CloseWithWill => self.closing = Some(End::Lost),
-        }
-    }
-
     fn forget(&self, seq: u64) {
         let forgotten = self
             .device
@@ -372,149 +261,6 @@ impl Going {
             .forget_message(self.device.number, seq);
         if let Err(fault) = forgotten {
             tracing::debug!(%fault, "an acknowledged message may be sent again after a restart");
-        }
-    }
-
-    /// What a message means: the topic says it.
-    fn message(&mut self, ticket: Ticket, publish: Publish) {
-        let settled = Settled {
-            ticket,
-            qos: publish.qos,
-            id: publish.id,
-        };
-        if let Some(number) = below(ANSWERS, &publish.topic) {
-            let version = self.conversation.version();
-            if !self.worker.answer(version, number, &publish) {
-                self.context.metrics.dropped("mqtt", "late_reply");
-            }
-            return self.settle(settled, Ok(()));
-        }
-        if below(CALLS, &publish.topic).is_some() {
-            return self.call(settled, publish);
-        }
-        match events::publish(&self.context.hub, &self.device, publish) {
-            Ok(_receipt) if settled.qos == 0 => {}
-            Ok(receipt) => self.keep(settled, async move { receipt.kept().await.map(drop) }),
-            Err(fault) => self.settle(settled, Err(fault)),
-        }
-    }
-
-    fn call(&mut self, settled: Settled, publish: Publish) {
-        let asked = Asked::read(&self.context, publish);
-        let caller = self.device.caller.clone();
-        let (context, source) = (self.context.clone(), self.source.clone());
-        let limit = self.context.config.limits.in_flight_per_connection;
-        if !asked.is_waited_for() {
-            if settled.qos == 0 && self.keeping.len() >= mqtt::RECEIVE_MAXIMUM.into() {
-                self.context
-                    .metrics
-                    .limit_reached("in_flight_per_connection");
-                return self.context.metrics.dropped("mqtt", "no_place");
-            }
-            return self.keep(settled, asked.accepted(context, caller, source));
-        }
-        if self.calls.len() >= limit {
-            self.context
-                .metrics
-                .limit_reached("in_flight_per_connection");
-            let message = format!("this connection has {limit} calls under way already");
-            let fault = Fault::new(Kind::Overloaded, message);
-            let refusal = asked.refused(&context, fault.with_retry_after(FAREWELL));
-            self.push(refusal);
-            return self.settle(settled, Ok(()));
-        }
-        let one_way = asked.is_one_way(&context);
-        let answered = asked.answered(context, caller, source);
-        if !one_way || settled.qos == 0 {
-            // On arrival: the outcome of a call is its reply.
-            self.settle(settled, Ok(()));
-            return self.calls.push(answered.boxed());
-        }
-        // It is on disk, or its caller is told that it is not.
-        let device = self.device.clone();
-        self.keep(settled, async move {
-            let message = answered.await;
-            device.push(&mut device.lock(), message);
-            Ok(())
-        });
-    }
-
-    /// Acknowledges a message once it is kept.
-    fn keep(
-        &mut self,
-        settled: Settled,
-        kept: impl Future<Output = Result<(), Fault>> + Send + 'static,
-    ) {
-        let device = self.device.clone();
-        let keeping = async move {
-            let outcome = kept.await;
-            if settled.qos == 2
-                && outcome.is_ok()
-                && let Some(noted) = note_received(device)
-            {
-                kept_by(noted).await;
-            }
-            Done::Settled(settled, outcome)
-        };
-        self.keeping.push(keeping.boxed());
-    }
-
-    /// Puts the subscriptions on disk first, where they are to outlive the connection.
-    fn once_kept(&mut self, done: Done) {
-        let state = self.device.lock();
-        if !state.kept {
-            drop(state);
-            return self.done(done);
-        }
-        let kept = kept::device(&self.device, &state, None);
-        let (tell, told) = tokio::sync::oneshot::channel();
-        // Whoever waits may have gone away.
-        let told_by = move |outcome| tell.send(outcome).unwrap_or_default();
-        let kept = self.device.shared.store.keep_device(kept, told_by);
-        drop(state);
-        let keeping = async move {
-            kept_by(kept.map(|()| told)).await;
-            done
-        };
-        self.keeping.push(keeping.boxed());
-    }
-
-    fn done(&mut self, done: Done) {
-        let version = self.conversation.version();
-        match done {
-            Done::Settled(settled, outcome) => self.settle(settled, outcome),
-            Done::Subscribed(id, codes, lasts) => {
-                encode::suback(version, id, &codes, &mut self.out);
-                for last in lasts {
-                    self.push(last);
-                }
-            }
-            Done::Unsubscribed(id, codes) => encode::unsuback(version, id, &codes, &mut self.out),
-            Done::Received(id) => self.conversation.release(id, &mut self.out),
-        }
-    }
-
-    fn settle(&mut self, settled: Settled, outcome: Result<(), Fault>) {
-        let mut reason = Reason::Success;
-        if let Err(fault) = outcome {
-            self.context.metrics.dropped("mqtt", "refused");
-            tracing::debug!(caller = self.device.caller.name(), kind = %fault.kind,
-                why = %fault.message, "a message of an MQTT client was refused");
-            match self.conversation.version() {
-                Version::V5 => reason = Reason::of(&fault),
-                // MQTT 3.1.1 cannot say no: the client is to send it again.
-                Version::V4 if fault.may_pass() && settled.qos > 0 => {
-                    self.device.lock().session.release(settled.id);
-                    self.closing = Some(End::Close(Reason::ServerUnavailable));
-                    return;
-                }
-                Version::V4 => {}
-            }
-        }
-        if settled.qos > 0 {
-            let session = &mut self.device.lock().session;
-            self.conversation
-                .settle(settled.ticket, reason, session, &mut self.out);
         }
     }
 
@@ -544,60 +290,6 @@ impl Going {
             moved = true;
         }
         moved
-    }
-
-    /// Writes what waits in the session, as much as goes to the socket at once.
-    fn fill(&mut self) {
-        if self.out.len() >= PIECE || self.closing.is_some() {
-            return;
-        }
-        let mut state = self.device.lock();
-        if !is_own(&state, self.connection) {
-            return;
-        }
-        let mut gone = Vec::new();
-        let (session, out) = (&mut state.session, &mut self.out);
-        self.conversation
-            .send(session, unix_ms(), PIECE, out, |message| {
-                gone.extend(message.stored.then_some(message.seq));
-            });
-        drop(state);
-        for seq in gone {
-            self.forget(seq);
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut TaskContext<'_>) -> io::Result<()> {
-        loop {
-            while !self.out.is_empty() {
-                match Pin::new(&mut self.socket).poll_write(cx, &self.out)? {
-                    Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Poll::Ready(count) => {
-                        self.out.advance(count);
-                        self.unflushed = true;
-                        self.stalled = None;
-                    }
-                    Poll::Pending => {
-                        self.stalled.get_or_insert_with(Instant::now);
-                        return Ok(());
-                    }
-                }
-            }
-            self.out = BytesMut::new();
-            if self.unflushed {
-                match Pin::new(&mut self.socket).poll_flush(cx)? {
-                    Poll::Ready(()) => (self.unflushed, self.stalled) = (false, None),
-                    Poll::Pending => {
-                        self.stalled.get_or_insert_with(Instant::now);
-                        return Ok(());
-                    }
-                }
-            }
-            self.fill();
-            if self.out.is_empty() {
-                return Ok(());
-            }
-        }
     }
 
     /// Notices who is silent and what stands still, and sees to being woken for it.
@@ -636,38 +328,5 @@ impl Going {
         let needed = self.worker.is_seated() && self.context.dispatcher.in_flight() > 0;
         let done = self.keeping.is_empty() && self.calls.is_empty() && self.out.is_empty();
         done && self.conversation.is_idle() && !needed
-    }
-}
-
-fn is_own(state: &State, connection: u64) -> bool {
-    let own = state.connection.as_ref();
-    own.is_some_and(|own| own.number == connection)
-}
-
-/// Puts on disk which messages of QoS 2 of a client are noted, where its session is there.
-fn note_received(device: Arc<Device>) -> Option<Result<Keeping, Fault>> {
-    let state = device.lock();
-    let received = state.kept.then(|| kept::received(&state.session))?;
-    Some(device.shared.store.keep_received(device.number, received))
-}
-
-/// Waits for the disk. What it cannot keep costs no more than that something is sent twice.
-async fn kept_by(keeping: Result<Keeping, Fault>) {
-    let kept = match keeping {
-        Ok(keeping) => keeping.await.unwrap_or(Ok(())),
-        Err(fault) => Err(fault),
-    };
-    if let Err(fault) = kept {
-        tracing::debug!(%fault, "the state of an MQTT session is not on disk");
-    }
-}
-
-/// Finishes what was begun on a connection that is gone: its client sends it again, and is to
-/// find it as it ended.
-async fn finish(device: Arc<Device>, mut keeping: Work<Done>) {
-    while let Some(done) = keeping.next().await {
-        if let Done::Settled(settled, Err(_)) = done {
-            device.lock().session.release(settled.id);
-        }
     }
 }
