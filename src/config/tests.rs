@@ -3,6 +3,7 @@
 mod cycles;
 mod defaults;
 mod layers;
+mod mqtt;
 mod mutations;
 mod overlaps;
 mod reference;
@@ -70,7 +71,7 @@ fn each_mistake_is_named_with_its_place() {
             "begins with /",
         ),
         (
-            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"mqtt\"\n",
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"talkee\"\n",
             "5:11",
             "not available",
         ),

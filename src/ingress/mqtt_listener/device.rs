@@ -170,7 +170,7 @@ impl Device {
             return None;
         }
         if !state.session.has_room() {
-            self.shared.metrics.limit_reached("mqtt_queue");
+            self.shared.metrics.limit_reached("device_queue");
             self.shared.metrics.dropped("mqtt", "queue_full");
             return None;
         }

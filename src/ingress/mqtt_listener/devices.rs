@@ -290,7 +290,7 @@ impl Devices {
         let evicted = longest.and_then(|(_, key)| Some((inside.sessions.get(&key)?.clone(), key)));
         drop(inside);
         if let Some((evicted, key)) = evicted {
-            self.shared.metrics.limit_reached("mqtt_sessions");
+            self.shared.metrics.limit_reached("device_sessions");
             self.end(&evicted, &key);
         }
     }

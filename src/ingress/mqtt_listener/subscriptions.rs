@@ -131,7 +131,7 @@ fn listen(device: &Device, wish: &Wish, identifier: Option<u32>) -> Option<bool>
     let mut state = device.lock();
     let subscriptions = state.session.subscriptions();
     if subscriptions.len() >= MOST && !subscriptions.contains_key(&*wish.filter) {
-        device.shared.metrics.limit_reached("mqtt_subscriptions");
+        device.shared.metrics.limit_reached("device_subscriptions");
         return None;
     }
     let subscription = Subscription {

@@ -297,7 +297,7 @@ async fn client_id_churn_is_bounded() {
         let (device, _) = Device::connect(world.port, &hello).await;
         device.goodbye().await;
     }
-    let ended = r#"callway_limit_reached_total{limit="mqtt_sessions"}"#;
+    let ended = r#"callway_limit_reached_total{limit="device_sessions"}"#;
     eventually!(world.daemon.metric(ended).await >= 20.0);
     let oldest = Hello::new(Version::V5, "0").stays(60);
     assert!(!Device::connect(world.port, &oldest).await.1);
@@ -315,7 +315,7 @@ async fn who_does_not_read_costs_what_the_queue_may_hold() {
     for _ in 0..200 {
         assert_eq!(device.publish("loud", &payload, 1, false).await, 0);
     }
-    let full = r#"callway_limit_reached_total{limit="mqtt_queue"}"#;
+    let full = r#"callway_limit_reached_total{limit="device_queue"}"#;
     assert!(world.daemon.metric(full).await > 0.0);
     drop(deaf);
 }

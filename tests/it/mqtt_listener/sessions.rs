@@ -79,7 +79,8 @@ async fn a_device_misses_nothing_although_callway_is_killed() {
         device.hears_nothing().await;
     }
     // What was acknowledged is gone for good.
-    world.daemon.restart().await;
+    world.daemon.stop().await;
+    world.daemon.again().await;
     for version in BOTH {
         let hello = Hello::new(version, &format!("{version:?}")).stays(60);
         let (mut device, _) = Device::connect(world.port, &hello).await;
@@ -206,7 +207,7 @@ async fn the_queue_is_bounded() {
     for number in 0..25 {
         assert_eq!(other.publish("b", &number.to_string(), 1, false).await, 0);
     }
-    let full = r#"callway_limit_reached_total{limit="mqtt_queue"}"#;
+    let full = r#"callway_limit_reached_total{limit="device_queue"}"#;
     assert_eq!(world.daemon.metric(full).await, 5.0);
     let (mut device, _) = Device::connect(world.port, &hello).await;
     for number in 0..20 {
