@@ -172,9 +172,10 @@ impl Conversation {
             }
             return Ok(());
         }
+        // Those of QoS 2 count until they are released; this one is among them already.
         let of_qos_2 = session.received().len();
-        let of_qos_1 = self.due.iter().filter(|due| due.qos == 1).count();
-        if self.version == Version::V5 && of_qos_1 + of_qos_2 >= RECEIVE_MAXIMUM.into() {
+        let of_qos_1 = self.due.iter().filter(|due| due.qos == 1).count() + usize::from(qos == 1);
+        if self.version == Version::V5 && of_qos_1 + of_qos_2 > RECEIVE_MAXIMUM.into() {
             return Err(Reason::ReceiveMaximumExceeded);
         }
         let outcome = None;

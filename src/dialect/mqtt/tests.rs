@@ -1,3 +1,5 @@
+//! Conversations, packet by packet; and what no client would say.
+
 use bytes::{Buf as _, BytesMut};
 use proptest::prelude::*;
 
@@ -101,6 +103,20 @@ fn acknowledgements_are_in_the_order_of_arrival() {
         b"\x40\x03\x00\x07\x87\x50\x02\x00\x08\x40\x02\x00\x09"
     );
     assert!(side.conversation.is_idle());
+}
+
+#[test]
+fn as_many_messages_are_open_as_were_announced() {
+    for qos in [1, 2] {
+        let mut side = Side::new(Version::V5);
+        for id in 1..=RECEIVE_MAXIMUM {
+            let effects = side.takes(publish(id, qos));
+            assert!(matches!(effects[..], [Effect::Message(..)]), "{id}");
+        }
+        let effects = side.takes(publish(RECEIVE_MAXIMUM + 1, qos));
+        let reason = Reason::ReceiveMaximumExceeded;
+        assert!(matches!(effects[..], [Effect::Close(Some(why))] if why == reason));
+    }
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! What a session remembers, in which order, and how much of it.
+
 use super::*;
 
 fn session() -> Session {
