@@ -52,11 +52,12 @@ pub(super) async fn run(mut socket: Box<dyn Socket>, guest: Guest) {
     // Boxed, so that an idle connection does not keep the room that its beginning needed.
     let opened = Box::pin(open(&mut *socket, &guest)).await;
     match opened {
-        Some(Ok((talk, claim, input))) => {
+        Some(Ok(opened)) => {
+            let (talk, claim, input) = *opened;
             let Guest {
                 context, source, ..
             } = guest;
-            talk.run(socket, claim, context, (source, input)).await;
+            Box::pin(talk.run(socket, claim, context, (source, input))).await;
         }
         Some(Err((version, reason))) => {
             let mut out = BytesMut::new();
@@ -76,7 +77,7 @@ pub(super) async fn run(mut socket: Box<dyn Socket>, guest: Guest) {
     }
 }
 
-type Opened = (Talk, Claim, BytesMut);
+type Opened = Box<(Talk, Claim, BytesMut)>;
 
 /// `None` if there is nobody to tell.
 async fn open(socket: &mut dyn Socket, guest: &Guest) -> Option<Result<Opened, Refusal>> {
@@ -140,7 +141,7 @@ async fn open(socket: &mut dyn Socket, guest: &Guest) -> Option<Result<Opened, R
         conversation.release(id, &mut out);
     }
     let talk = Talk::new(conversation, keep_alive, guest.options.session_expiry, out);
-    Some(Ok((talk, claim, input)))
+    Some(Ok(Box::new((talk, claim, input))))
 }
 
 /// Reads the first packet, and no more into memory than came. `Err(None)` if the client left.

@@ -134,7 +134,8 @@ impl Talk {
     ) {
         context.metrics.connection_opened("mqtt");
         let taken_over = claim.taken_over.clone();
-        let going = Going {
+        // Boxed, and its end as well, so that nothing is kept twice while it is idle.
+        let going = Box::new(Going {
             socket,
             device: claim.device,
             connection: claim.connection,
@@ -154,14 +155,14 @@ impl Talk {
             closing: None,
             draining: false,
             context: context.clone(),
-        };
+        });
         going.run(taken_over).await;
         context.metrics.connection_closed("mqtt");
     }
 }
 
 impl Going {
-    async fn run(mut self, taken_over: tokio_util::sync::CancellationToken) {
+    async fn run(mut self: Box<Self>, taken_over: tokio_util::sync::CancellationToken) {
         let (drain, stop) = (self.context.drain.clone(), self.context.stop.clone());
         let mut caller_ended = pin!(self.device.caller.ended());
         let end = loop {
@@ -179,10 +180,10 @@ impl Going {
             }
             self.draining = true;
         };
-        self.leave(end).await;
+        Box::pin(self.leave(end)).await;
     }
 
-    async fn leave(self, end: End) {
+    async fn leave(self: Box<Self>, end: End) {
         let Going {
             mut socket,
             device,
@@ -194,7 +195,7 @@ impl Going {
             calls,
             worker,
             ..
-        } = self;
+        } = *self;
         drop((calls, worker));
         if !keeping.is_empty() {
             context.tasks.spawn(finish(device.clone(), keeping));
