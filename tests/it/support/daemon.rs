@@ -55,6 +55,10 @@ impl Setup {
             [scripts]
             directory = "scripts"
             [[listen]]
+            address = "{mqtt}"
+            [[listen.endpoint]]
+            dialect = "mqtt"
+            [[listen]]
             address = "{address}"
             [[listen.endpoint]]
             path = "/"
@@ -65,10 +69,6 @@ impl Setup {
             [[listen.endpoint]]
             path = "/api"
             dialect = "http"
-            [[listen]]
-            address = "{mqtt}"
-            [[listen.endpoint]]
-            dialect = "mqtt"
             [[token]]
             name = "tester"
             sha256 = "{}"
