@@ -71,11 +71,6 @@ fn each_mistake_is_named_with_its_place() {
             "begins with /",
         ),
         (
-            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"talkee\"\n",
-            "5:11",
-            "not available",
-        ),
-        (
             "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"grpc\"\n",
             "5:11",
             "not a dialect",
