@@ -19,7 +19,7 @@ use crate::call::Fault;
 use crate::channel;
 use crate::config::Config;
 use crate::context::Context;
-use crate::ingress::{Admin, Listeners};
+use crate::ingress::{self, Admin, Listeners};
 use crate::oneway;
 use crate::router::Table;
 use crate::schedule;
@@ -97,6 +97,7 @@ impl App {
         tokens::load(&context).await;
         accounts::load(&context).await;
         context.scripts.load().await;
+        ingress::restore_devices(&context).await;
         Ok(App {
             context,
             listeners,

@@ -13,6 +13,7 @@ use crate::call::Fault;
 use crate::channel::{Hub, Scripts, Seal};
 use crate::config::Config;
 use crate::dialect::flow::Pass;
+use crate::ingress::Devices;
 use crate::observe::{LinkStates, Metrics, ServiceStates};
 use crate::once::Once;
 use crate::oneway::OneWay;
@@ -69,6 +70,8 @@ pub struct Context {
     pub schedule: Arc<Schedule>,
     /// When this process began to serve.
     pub started: Instant,
+    /// The sessions of MQTT clients, where an endpoint has some.
+    pub devices: Arc<OnceLock<Arc<Devices>>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The tasks that a drain waits for: client connections and deliveries being answered.
@@ -126,6 +129,7 @@ impl Context {
             oneway,
             revive: Arc::default(),
             started: Instant::now(),
+            devices: Arc::default(),
             metrics,
             tasks,
             background: TaskTracker::new(),

@@ -5,21 +5,23 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::oneshot;
 
+use super::ears::Ears;
 use super::lasts::Lasts;
 use super::live::Live;
 use super::publish::Place;
-use super::{Event, Origin, Outward, Position, Publish, Receipt};
+use super::{Ear, Event, Manner, Origin, Outward, Position, Publish, Receipt};
 use crate::auth::{Caller, Verb};
 use crate::call::{Fault, Kind, ordered_id, random_bits, unix_ms};
 use crate::config::{Channel, Config, Limits};
 use crate::observe::Metrics;
-use crate::router::{Trie, check_channel};
+use crate::router::{Pattern, Trie, check_channel};
 use crate::store::{Store, StoreError};
 
 /// All channels. Everything that publishes or subscribes goes through here.
 pub struct Hub {
     rows: Trie<Arc<Channel>>,
     pub(super) live: Live,
+    ears: Ears,
     pub(super) lasts: Lasts,
     /// Of channels with history. New whenever some of it may have been lost.
     pub(super) epoch: u64,
@@ -48,6 +50,7 @@ impl Hub {
         Ok(Arc::new(Hub {
             rows,
             live: Live::new(bits as u64 >> 16),
+            ears: Ears::default(),
             lasts: Lasts::default(),
             // Where rows with and without history changed, some events may never have been kept.
             epoch: store.epoch(&kinds.join("\n"))?,
@@ -78,8 +81,36 @@ impl Hub {
     /// Accepts an event, or refuses it with what the one table of faults has for it. The order of
     /// the calls is the order of the events. Nothing here waits: see [`Receipt::kept`].
     pub fn publish(self: &Arc<Self>, publish: Publish) -> Result<Receipt, Fault> {
+        self.count(publish, None)
+    }
+
+    /// The same for an event of an MQTT client, which carries more. With [`Manner::retain`] it
+    /// becomes the last event of its channel as well; an empty one makes that forgotten.
+    pub fn publish_as(
+        self: &Arc<Self>,
+        publish: Publish,
+        manner: &Manner,
+    ) -> Result<Receipt, Fault> {
+        self.count(publish, Some(manner))
+    }
+
+    /// Tells this listener of the events of channels, from the next one on.
+    pub fn listen(&self, pattern: &Pattern, ear: &Arc<dyn Ear>) {
+        self.ears.add(pattern, ear);
+    }
+
+    /// Tells the listener of this number of them no more.
+    pub fn stop_listening(&self, pattern: &Pattern, number: u64) {
+        self.ears.remove(pattern, number);
+    }
+
+    fn count(
+        self: &Arc<Self>,
+        publish: Publish,
+        manner: Option<&Manner>,
+    ) -> Result<Receipt, Fault> {
         let via = publish.origin.via().as_str();
-        let outcome = self.accept(publish);
+        let outcome = self.accept(publish, manner);
         let word = match &outcome {
             Ok(_) => "accepted",
             Err(fault) => fault.kind.as_str(),
@@ -88,7 +119,11 @@ impl Hub {
         outcome
     }
 
-    fn accept(self: &Arc<Self>, publish: Publish) -> Result<Receipt, Fault> {
+    fn accept(
+        self: &Arc<Self>,
+        publish: Publish,
+        manner: Option<&Manner>,
+    ) -> Result<Receipt, Fault> {
         let Publish {
             channel,
             mut payload,
@@ -128,23 +163,37 @@ impl Hub {
             id: event.id,
             place: Place::Known(None),
             forwarded: None,
+            heard: Vec::new(),
             patience: self.limits.timeout,
         };
         if retained {
-            if self.lasts.set(event) {
-                self.metrics.limit_reached("last_events");
-            }
+            self.set_last(event, None);
             return Ok(receipt);
         }
         if let Some(outward) = self.outward.get() {
             receipt.forwarded = outward.forward(&event, row, &origin)?;
         }
-        self.lasts.refresh(&event);
+        match (manner, &origin) {
+            (None, _) => self.lasts.refresh(&event),
+            (Some(manner), Origin::Client { caller, .. }) if manner.retain => {
+                let by = (manner.clone(), caller.clone());
+                self.set_last(event.clone(), Some(by));
+            }
+            // MQTT 5.0 §3.3.1.3: what is not to be retained changes nothing.
+            (Some(_), _) => {}
+        }
+        receipt.heard = self.ears.tell(&event, manner);
         receipt.place = match row.history {
             None => Place::Known(Some(self.live.place(event))),
             Some(bounds) => Place::Coming(self.keep(event, bounds, origin.via().as_str())?),
         };
         Ok(receipt)
+    }
+
+    fn set_last(&self, event: Event, by: Option<(Manner, Caller)>) {
+        if self.lasts.set(event, by) {
+            self.metrics.limit_reached("last_events");
+        }
     }
 
     /// Puts an event into the history; its subscribers hear of it once it is there.

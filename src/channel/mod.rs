@@ -4,12 +4,14 @@
 //! [`Outward`] (buses, calls), kept where its row has a history, and put into the mailboxes of
 //! those who subscribed. A publisher never waits for a reader.
 
+mod ears;
 mod event;
 mod hub;
 mod lasts;
 mod leaf;
 mod live;
 mod mailbox;
+mod manner;
 mod past;
 mod position;
 mod publish;
@@ -20,9 +22,12 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub use self::ears::{Ear, Keeping};
 pub use self::event::{Event, Placed, Shape};
 pub use self::hub::{Hub, permit};
+pub use self::lasts::Last;
 pub use self::leaf::Leaf;
+pub use self::manner::{Beside, Manner};
 pub use self::past::{Past, Query};
 pub use self::position::Position;
 pub use self::publish::{Forwarded, Kept, Origin, Outward, Publish, Receipt};

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Event, Position};
+use super::{Event, Keeping, Position};
 use crate::auth::Caller;
 use crate::call::{Fault, Kind, Payload, Via};
 use crate::config::Channel;
@@ -90,6 +90,8 @@ pub struct Receipt {
     pub(super) id: Uuid,
     pub(super) place: Place,
     pub(super) forwarded: Option<Forwarded>,
+    /// Listeners that are to have it on disk first.
+    pub(super) heard: Vec<Keeping>,
     /// How long the disk may take.
     pub(super) patience: Duration,
 }
@@ -150,6 +152,7 @@ impl Receipt {
             id,
             place,
             forwarded,
+            heard,
             patience,
         } = self;
         let keeping = async {
@@ -159,6 +162,10 @@ impl Receipt {
                     Some(told.await.unwrap_or_else(|_| Err(Fault::shutting_down()))?)
                 }
             };
+            for keeping in heard {
+                // A listener that ended meanwhile has no use for it.
+                keeping.await.unwrap_or(Ok(()))?;
+            }
             let delivered = match forwarded {
                 None => None,
                 Some(forwarded) => {

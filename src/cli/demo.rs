@@ -42,8 +42,11 @@ pub fn run() -> ExitCode {
     // Nothing but its own files: no variable of another callway may change it.
     match config::load(&[demo.config()], &Environment::new()) {
         Ok(config) => super::run::run_somewhere(config, |listen| {
-            // Nobody may be reading.
-            writeln!(io::stdout(), "{}", demo.instructions(&program, listen)).unwrap_or_default();
+            if let [web, mqtt] = listen {
+                let instructions = demo.instructions(&program, *web, *mqtt);
+                // Nobody may be reading.
+                writeln!(io::stdout(), "{instructions}").unwrap_or_default();
+            }
         }),
         Err(error) => {
             super::files::tell(&error);
@@ -83,7 +86,8 @@ impl Demo {
 
     /// What to type in another terminal, when callway listens there. Each command stands for
     /// itself.
-    pub fn instructions(&self, program: &Path, at: SocketAddr) -> String {
+    pub fn instructions(&self, program: &Path, at: SocketAddr, mqtt: SocketAddr) -> String {
+        let (host, port) = (mqtt.ip(), mqtt.port());
         let program = quoted(program);
         let token = self.token.expose();
         format!(
@@ -106,6 +110,14 @@ A Lua script, and a script that calls it:
 The same as scriptr.io's clients do it (their WebSocket URL is ws://{at}/{token}):
 
   curl -sS 'http://{at}/demo/greet?name=Ada&auth_token={token}'
+
+A device with MQTT, without a broker: it publishes a reading, and calls (mosquitto-clients):
+
+  mosquitto_sub -h {host} -p {port} -u device -P {token} -t 'demo/#' -v
+
+  mosquitto_pub -h {host} -p {port} -u device -P {token} -t demo/temperature -m '{{"celsius":21.5}}'
+
+  mosquitto_rr -h {host} -p {port} -u device -P {token} -V 5 -t callway/call/demo/greet -e callway/reply/d1 -m '{{"name":"Ada"}}'
 
 In a browser: open http://{at}/api/demo/greet?name=Ada&token={token}
 or paste into its console:

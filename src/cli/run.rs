@@ -39,14 +39,14 @@ fn run(config: Config) -> ExitCode {
 
 /// The same where nothing need keep its address: each that is taken is replaced by a free port of
 /// this machine. `bound` is told where the first listener is when clients can connect.
-pub(super) fn run_somewhere(config: Config, bound: impl FnOnce(SocketAddr)) -> ExitCode {
+pub(super) fn run_somewhere(config: Config, bound: impl FnOnce(&[SocketAddr])) -> ExitCode {
     in_runtime(config, build_somewhere, bound)
 }
 
 fn in_runtime<F: Future<Output = Result<App, StartError>>>(
     config: Config,
     build: impl FnOnce(Config) -> F,
-    bound: impl FnOnce(SocketAddr),
+    bound: impl FnOnce(&[SocketAddr]),
 ) -> ExitCode {
     observe::log(&config.log);
     let threads = threads(std::thread::available_parallelism());
@@ -115,10 +115,8 @@ async fn build_somewhere(mut config: Config) -> Result<App, StartError> {
     }
 }
 
-async fn serve(app: App, signals: Signals, bound: impl FnOnce(SocketAddr)) -> ExitCode {
-    if let Some(first) = app.addresses().first() {
-        bound(*first);
-    }
+async fn serve(app: App, signals: Signals, bound: impl FnOnce(&[SocketAddr])) -> ExitCode {
+    bound(&app.addresses());
     match signals.run(app).await {
         Ended::Drained => ExitCode::SUCCESS,
         Ended::AtOnce => ExitCode::FAILURE,

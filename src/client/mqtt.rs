@@ -44,7 +44,7 @@ pub(super) async fn call(
     trust: &Trust,
     request: &Request,
 ) -> Result<Payload, Fault> {
-    let bus = Arc::new(bus(address, trust));
+    let bus = Arc::new(bus(address, token, trust));
     let make = |reply_to: ReplyTo| match address.protocol {
         MqttProtocol::V5 => bare(address, token, request, &reply_to),
         MqttProtocol::V4 => envelope(address, token, request, &reply_to),
@@ -58,7 +58,9 @@ pub(super) async fn call(
     }
 }
 
-fn bus(address: &MqttAddress, trust: &Trust) -> MqttBus {
+fn bus(address: &MqttAddress, token: Option<&Secret>, trust: &Trust) -> MqttBus {
+    // An MQTT endpoint of callway takes the token as the password, with any user name.
+    let with_token = || token.map(|token| ("callway".to_owned(), token.clone()));
     MqttBus {
         common: BusCommon {
             name: "call".into(),
@@ -70,7 +72,7 @@ fn bus(address: &MqttAddress, trust: &Trust) -> MqttBus {
         port: address.port,
         tls: address.tls,
         ca: trust.ca(),
-        login: address.login.clone(),
+        login: address.login.clone().or_else(with_token),
         protocol: address.protocol,
         calls: None,
         reply_topics: Vec::new(),

@@ -111,15 +111,16 @@ const TLS: &[Key] = &[
 ];
 
 const ENDPOINT: &[Key] = &[
-    required(
+    key(
         "path",
         Text,
-        "a path; everything below it belongs to the endpoint",
+        "a path; everything below it belongs to the endpoint. mqtt without it is plain MQTT, alone \
+         on its listener",
     ),
     required(
         "dialect",
         Text,
-        "scriptr, jsonrpc, http, action, flow or talkee",
+        "scriptr, jsonrpc, http, action, flow, talkee or mqtt",
     ),
     key(
         "anonymous",
@@ -216,6 +217,16 @@ const ENDPOINT: &[Key] = &[
         "users",
         Rows(TALKEE_USER),
         "talkee: people that log in, and the token rows that they act as",
+    ),
+    key(
+        "session_expiry",
+        Duration,
+        "mqtt: how long sessions outlive their connection at most; default 1h",
+    ),
+    key(
+        "queue",
+        Integer(1, 65_535),
+        "mqtt: messages that may wait for one client; default 1000",
     ),
 ];
 

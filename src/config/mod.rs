@@ -20,8 +20,8 @@ pub use self::types::{
     Account, ActionOptions, Address, Admin, AdminSocket, AmqpBus, Bus, BusCommon, Channel,
     ChannelAmqp, ChannelCall, ChannelMqtt, Cluster, Config, Dialect, Direction, Endpoint,
     FlowClient, FlowOptions, History, Identity, Limits, Listener, Log, LogFormat, MqttBus,
-    MqttProtocol, Rate, Retry, Route, RouteTarget, Schema, ScriptrOptions, Scripts, Service, Store,
-    TalkeeOptions, TalkeeUser, Tls, UrlRule, Webhook,
+    MqttOptions, MqttProtocol, Rate, Retry, Route, RouteTarget, Schema, ScriptrOptions, Scripts,
+    Service, Store, TalkeeOptions, TalkeeUser, Tls, UrlRule, Webhook,
 };
 
 pub use self::validate::ADMIN_SOCKET;

@@ -3,6 +3,7 @@
 mod cycles;
 mod defaults;
 mod layers;
+mod mqtt;
 mod mutations;
 mod overlaps;
 mod reference;
@@ -68,11 +69,6 @@ fn each_mistake_is_named_with_its_place() {
             "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"rpc\"\ndialect = \"http\"\n",
             "4:8",
             "begins with /",
-        ),
-        (
-            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"mqtt\"\n",
-            "5:11",
-            "not available",
         ),
         (
             "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen.endpoint]]\npath = \"/\"\ndialect = \"grpc\"\n",

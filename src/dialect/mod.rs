@@ -5,6 +5,7 @@ pub mod envelope;
 pub mod flow;
 pub mod http;
 pub mod jsonrpc;
+pub mod mqtt;
 pub mod scriptr;
 mod session;
 pub mod talkee;

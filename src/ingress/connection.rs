@@ -26,6 +26,7 @@ use super::door::Door;
 use super::flow;
 use super::http::{self, Exchange, Response};
 use super::listener::Place;
+use super::mqtt_listener;
 use super::stream::Stream;
 use super::talkee;
 use super::upgrade::{self, Opening, Verdict};
@@ -71,6 +72,26 @@ pub(super) async fn serve(
     });
     let stop = visit.context.stop.clone();
     let cut = visit.cut.clone();
+    if let Some(options) = visit.door.config.mqtt() {
+        let guest = mqtt_listener::Guest {
+            options,
+            source: Source::Peer {
+                address: peer.to_canonical(),
+                via: Via::Mqtt,
+            },
+            beyond: visit.beyond,
+            context: visit.context.clone(),
+        };
+        let stream = tokio::select! {
+            () = stop.cancelled() => None,
+            stream = Box::pin(secure(tcp, &visit)) => stream,
+        };
+        drop((visit, cut, stop));
+        if let Some(stream) = stream {
+            mqtt_listener::run(stream, guest).await;
+        }
+        return drop(place);
+    }
     // Boxed, so that an idle WebSocket does not keep the room that the handshakes needed.
     let handshakes = Box::pin(handshakes(tcp, visit.clone()));
     let upgraded = tokio::select! {
@@ -81,30 +102,40 @@ pub(super) async fn serve(
     if let Some((stream, read, opening)) = upgraded {
         let context = visit.context.clone();
         drop(visit);
-        ws::run(stream, read, opening, context).await;
+        match opening {
+            Opening::Mqtt(guest) => {
+                mqtt_listener::run_ws(stream, read.to_vec(), *guest).await;
+            }
+            opening => ws::run(stream, read, opening, context).await,
+        }
     }
     drop(place);
 }
 
-/// TLS and HTTP. Ends with a stream if a request asked for a WebSocket.
-async fn handshakes(tcp: TcpStream, visit: Arc<Visit>) -> Option<(Stream, Bytes, Opening)> {
-    let stream = match &visit.door.tls {
-        None => Stream::plain(tcp),
+/// The stream of a connection, after its TLS handshake where there is one.
+async fn secure(tcp: TcpStream, visit: &Visit) -> Option<Stream> {
+    match &visit.door.tls {
+        None => Some(Stream::plain(tcp)),
         Some(acceptor) => {
             let within = visit.context.config.limits.handshake;
             match timeout(within, acceptor.accept(tcp)).await {
-                Ok(Ok(tls)) => Stream::tls(tls),
+                Ok(Ok(tls)) => Some(Stream::tls(tls)),
                 Ok(Err(error)) => {
                     tracing::debug!(peer = %visit.peer, %error, "TLS handshake failed");
-                    return None;
+                    None
                 }
                 Err(_elapsed) => {
                     visit.context.metrics.limit_reached("handshake");
-                    return None;
+                    None
                 }
             }
         }
-    };
+    }
+}
+
+/// TLS and HTTP. Ends with a stream if a request asked for a WebSocket.
+async fn handshakes(tcp: TcpStream, visit: Arc<Visit>) -> Option<(Stream, Bytes, Opening)> {
+    let stream = secure(tcp, &visit).await?;
     match requests(stream, &visit).await {
         Ok((mut stream, read)) => {
             let opening = visit.opening.lock().take();
@@ -196,7 +227,7 @@ async fn exchange(request: Request<Incoming>, visit: &Visit) -> Response {
         Dialect::Flow(options) => {
             return flow::serve(request, visit, endpoint, options, rest).await;
         }
-        Dialect::Jsonrpc => return http::write(upgrade::required()),
+        Dialect::Jsonrpc | Dialect::Mqtt(_) => return http::write(upgrade::required()),
         Dialect::Http => (Box::new(Plain), None),
         Dialect::Talkee(options) => {
             let options = options.clone();

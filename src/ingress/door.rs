@@ -21,7 +21,13 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn new(row: &Listener, address: SocketAddr) -> Result<Door, StartError> {
-        let tls = row.tls.as_ref().map(tls::acceptor).transpose();
+        // Over MQTT without WebSocket no client speaks of HTTP.
+        let protocol = row.mqtt().is_none().then_some("http/1.1");
+        let tls = row
+            .tls
+            .as_ref()
+            .map(|tls| tls::acceptor(tls, protocol))
+            .transpose();
         Ok(Door {
             address,
             tls: tls.map_err(StartError::Tls)?,

@@ -12,8 +12,9 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::Tls;
 
-/// Reads the files and builds the acceptor. The error names the file.
-pub(super) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, String> {
+/// Reads the files and builds the acceptor; `protocol` is what ALPN agrees on. The error names the
+/// file.
+pub(super) fn acceptor(tls: &Tls, protocol: Option<&str>) -> Result<TlsAcceptor, String> {
     let chain = certificates(&tls.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|why| about(&tls.key, why))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -39,7 +40,10 @@ pub(super) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, String> {
     let mut config = builder
         .with_single_cert(chain, key)
         .map_err(|why| about(&tls.certificate, why))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocol
+        .map(|name| name.as_bytes().to_vec())
+        .into_iter()
+        .collect();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -18,6 +18,7 @@ use super::connection::Visit;
 use super::credentials::{Credentials, subprotocols};
 use super::flow;
 use super::http::{self, Response};
+use super::mqtt_listener::{Guest, SUBPROTOCOL};
 use super::talkee;
 use super::ws::Introduction;
 use crate::auth::{Caller, Source};
@@ -39,6 +40,8 @@ pub(super) enum Opening {
     Stranger(Introduction),
     /// Nothing but being closed: some clients look only at the close code.
     Refusal(CloseCode, &'static str),
+    /// MQTT, whose first packet says who calls.
+    Mqtt(Box<Guest>),
 }
 
 /// What becomes of a request for a WebSocket.
@@ -84,6 +87,23 @@ async fn accepted<B>(
     let headers = request.headers();
     visit.door.check_origin(headers)?;
     let switching = |protocol| switching_protocols(key, protocol);
+    if let Dialect::Mqtt(options) = endpoint.dialect {
+        if !subprotocols(headers).any(|offered| offered == SUBPROTOCOL) {
+            let why = "MQTT over WebSocket is opened with the subprotocol mqtt";
+            return Err(Fault::new(Kind::InvalidRequest, why));
+        }
+        let guest = Guest {
+            options,
+            source: Source::Peer {
+                address: visit.door.client(visit.peer, headers),
+                via: Via::Mqtt,
+            },
+            beyond: visit.beyond,
+            context: visit.context.clone(),
+        };
+        let opening = Opening::Mqtt(Box::new(guest));
+        return Ok(Verdict::Open(switching(Some(SUBPROTOCOL)), opening));
+    }
     if visit.beyond {
         visit.context.metrics.limit_reached("connections");
         let refusal = Opening::Refusal(CloseCode::TooManyConnections, "too many connections");
@@ -141,9 +161,11 @@ async fn accepted<B>(
             };
             Ok(Verdict::Open(switching(None), opening))
         }
-        Dialect::Http | Dialect::Action(_) | Dialect::Flow(_) | Dialect::Talkee(_) => {
-            Ok(Verdict::NotHere)
-        }
+        Dialect::Http
+        | Dialect::Action(_)
+        | Dialect::Flow(_)
+        | Dialect::Talkee(_)
+        | Dialect::Mqtt(_) => Ok(Verdict::NotHere),
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) async fn run(stream: Stream, read: Bytes, opening: Opening, context: 
     let mut socket =
         WebSocketStream::from_partially_read(stream, begun, Role::Server, Some(config)).await;
     let opened = match opening {
+        // Not opened here.
+        Opening::Mqtt(_) => return,
         Opening::Refusal(code, reason) => Err(End::Close(code, reason)),
         Opening::Session(caller, session) => Ok((caller, session, None)),
         Opening::Accounts(desk, session) => Ok((Caller::nobody(), session, Some(desk))),

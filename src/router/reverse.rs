@@ -50,6 +50,11 @@ impl Reverse {
         })
     }
 
+    /// Takes the topics that lead back; keys have `/` in place of their separator.
+    pub fn levels(&self) -> &Pattern {
+        &self.levels
+    }
+
     /// The name that a topic or key stands for; `None` if it is not made from the template.
     pub fn name_of(&self, text: &str) -> Option<String> {
         let replaced;

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod dead;
+mod devices;
 mod history;
 mod keys;
 mod leaf;
@@ -26,6 +27,7 @@ use tokio::sync::oneshot;
 
 pub use self::accounts::{NewAccount, Registered};
 pub use self::dead::{Buried, Letter, LetterKind};
+pub use self::devices::{KeptDevice, KeptMessage};
 pub use self::history::{Page, Record, Which};
 pub use self::keys::{Begun, KeyName};
 pub use self::scripts::Subscription;

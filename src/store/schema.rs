@@ -88,6 +88,21 @@ const VERSIONS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE INDEX schedule_due ON schedule (due);
 ",
+    "
+    -- Sessions of MQTT clients that outlive their connection. `gone` is when that ended, NULL while
+    -- it goes on; subscriptions and the packet identifiers of what was received are JSON.
+    CREATE TABLE device (
+        number INTEGER PRIMARY KEY, caller TEXT NOT NULL, client TEXT NOT NULL,
+        expiry INTEGER NOT NULL, gone INTEGER, subscriptions TEXT NOT NULL,
+        received TEXT NOT NULL DEFAULT '[]'
+    );
+    -- Messages for them that were not acknowledged yet. `beside` is JSON.
+    CREATE TABLE device_message (
+        device INTEGER NOT NULL, seq INTEGER NOT NULL, topic TEXT NOT NULL, qos INTEGER NOT NULL,
+        retain INTEGER NOT NULL, released INTEGER NOT NULL DEFAULT 0, expires INTEGER,
+        beside TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (device, seq)
+    ) WITHOUT ROWID;
+",
 ];
 
 /// Tables in the order in which they are taken over: the dearest first.
@@ -98,6 +113,8 @@ const TABLES: &[&str] = &[
     "service_size",
     "thread",
     "dead",
+    "device",
+    "device_message",
     "idempotency",
     "storage",
     "subscription",

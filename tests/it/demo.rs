@@ -15,6 +15,7 @@ async fn everything_that_it_prints_works() {
     let demo = Demo::start().await;
     commands_work(&demo).await;
     a_worker_works(&demo).await;
+    a_device_works(&demo).await;
     tokens_can_be_made(&demo).await;
     a_browser_can_follow(&demo).await;
     demo.end().await;
@@ -61,6 +62,28 @@ async fn a_worker_works(demo: &Demo) {
     assert!(line.unwrap().unwrap().unwrap().contains("serving"));
     let call = &demo.lines_with(" call demo/worker/")[0];
     assert!(paste(call).await.contains("UTC"));
+}
+
+async fn a_device_works(demo: &Demo) {
+    let mut reader = shell(&format!(
+        "exec {} -C 1",
+        demo.lines_with("mosquitto_sub ")[0]
+    ))
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut heard = BufReader::new(reader.stdout.take().unwrap()).lines();
+    let publish = &demo.lines_with("mosquitto_pub ")[0];
+    let line = loop {
+        paste(publish).await;
+        let soon = std::time::Duration::from_millis(300);
+        if let Ok(line) = tokio::time::timeout(soon, heard.next_line()).await {
+            break line.unwrap().unwrap();
+        }
+    };
+    assert_eq!(line, r#"demo/temperature {"celsius":21.5}"#);
+    let said = paste(&demo.lines_with("mosquitto_rr ")[0]).await;
+    assert!(said.contains("Hello, Ada!"), "{said}");
 }
 
 async fn tokens_can_be_made(demo: &Demo) {

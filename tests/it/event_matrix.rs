@@ -59,8 +59,8 @@ fn setup(mosquitto: &Mosquitto, rabbit: &Rabbit) -> Setup {
 }
 
 /// Who publishes to `all/x`.
-const PUBLISHERS: [&str; 8] = [
-    "jsonrpc", "scriptr", "http", "mqtt5", "mqtt3", "amqp", "js", "lua",
+const PUBLISHERS: [&str; 10] = [
+    "jsonrpc", "scriptr", "http", "mqtt5", "mqtt3", "direct5", "direct3", "amqp", "js", "lua",
 ];
 
 async fn publish(
@@ -100,6 +100,17 @@ async fn publish(
             message.qos = 1;
             device.publish(&message).await.unwrap();
         }
+        "direct5" | "direct3" => {
+            let version = if how == "direct5" {
+                Version::V5
+            } else {
+                Version::V4
+            };
+            let mut device = directly(daemon, version).await;
+            let mut message = Message::new("all/x", text);
+            message.qos = 1;
+            device.publish(&message).await.unwrap();
+        }
         "amqp" => {
             let client = Amqp::connect(&rabbit.url()).await;
             client
@@ -118,12 +129,21 @@ async fn publish(
     }
 }
 
+/// A device that needs no broker.
+async fn directly(daemon: &Daemon, version: Version) -> Mqtt {
+    let login = Some(("any", TOKEN));
+    let device = Mqtt::try_connect(daemon.mqtt.port(), version, login).await;
+    device.unwrap()
+}
+
 /// Everybody who hears of `all/x`.
 struct Audience {
     jsonrpc: Ws,
     scriptr: Ws,
     events: Sse,
     device: Mqtt,
+    direct5: Mqtt,
+    direct3: Mqtt,
     queue: lapin::Consumer,
     worker: Ws,
     _connection: Amqp,
@@ -145,6 +165,10 @@ impl Audience {
         let events = events.unwrap();
         let mut device = Mqtt::connect(mosquitto.port, Version::V5).await;
         device.subscribe("all/x").await;
+        let mut direct5 = directly(daemon, Version::V5).await;
+        direct5.subscribe("all/+").await;
+        let mut direct3 = directly(daemon, Version::V4).await;
+        direct3.subscribe("all/x").await;
         let connection = Amqp::connect(&rabbit.url()).await;
         let queue = bound(&connection, "all.x").await;
         let mut worker = daemon.ws().await;
@@ -155,6 +179,8 @@ impl Audience {
             scriptr,
             events,
             device,
+            direct5,
+            direct3,
             queue,
             worker,
             _connection: connection,
@@ -174,6 +200,8 @@ impl Audience {
             ("scriptr", self.scriptr.next().await),
             ("sse", block["payload"].clone()),
             ("mqtt", self.device.next().await.json()),
+            ("direct5", self.direct5.next().await.json()),
+            ("direct3", self.direct3.next().await.json()),
             ("amqp", delivered(&mut self.queue).await),
             ("method", asked["params"].clone()),
         ])

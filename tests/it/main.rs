@@ -26,6 +26,7 @@ mod jsonrpc;
 mod keys;
 mod matrix;
 mod mqtt;
+mod mqtt_listener;
 mod oneway;
 mod scriptr;
 mod scripts;

@@ -10,18 +10,20 @@ use self::responders::Responders;
 use crate::support::caller::{self, BUSES, Caller};
 use crate::support::{Daemon, Mosquitto, Rabbit, Setup};
 
-const CALLERS: [&str; 8] = [
-    "jsonrpc", "scriptr", "http", "mqtt5", "mqtt4", "amqp", "js", "lua",
+const CALLERS: [&str; 10] = [
+    "jsonrpc", "scriptr", "http", "mqtt5", "mqtt4", "device5", "device4", "amqp", "js", "lua",
 ];
 
 /// Each target with the kind of the fault that it raises.
-const TARGETS: [(&str, &str); 7] = [
+const TARGETS: [(&str, &str); 9] = [
     ("lua", "script_error"),
     ("js", "script_error"),
     ("mqtt5", "target_error"),
     ("mqtt4", "target_error"),
     ("amqp", "target_error"),
     ("worker", "target_error"),
+    ("device5", "target_error"),
+    ("device4", "target_error"),
     ("http", "target_error"),
 ];
 
@@ -94,7 +96,7 @@ fn setup(mosquitto: &Mosquitto, rabbit: &Rabbit, responders: &Responders) -> Set
             "lua" => r#"script = "{verb}.lua""#.to_owned(),
             "js" => r#"script = "{verb}.js""#.to_owned(),
             "amqp" => r#"amqp = { bus = "office", routing_key = "responder-{verb}" }"#.to_owned(),
-            "worker" => "worker = {}".to_owned(),
+            "worker" | "device5" | "device4" => "worker = {}".to_owned(),
             "http" => format!(
                 r#"http = {{ url = "http://{}/{{verb}}" }}"#,
                 responders.http

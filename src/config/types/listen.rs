@@ -28,6 +28,19 @@ pub struct Listener {
     pub endpoints: Vec<Endpoint>,
 }
 
+impl Listener {
+    /// The options of MQTT where it is spoken without WebSocket, and nothing else is.
+    pub fn mqtt(&self) -> Option<MqttOptions> {
+        self.endpoints.iter().find_map(|endpoint| match endpoint {
+            Endpoint {
+                path,
+                dialect: Dialect::Mqtt(options),
+            } if path.is_empty() => Some(*options),
+            _ => None,
+        })
+    }
+}
+
 /// `tls = { … }` of a listener.
 #[derive(Clone, Debug)]
 pub struct Tls {
@@ -45,6 +58,7 @@ pub struct Tls {
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     /// A prefix of whole segments, beginning with `/`, without a trailing one except `/` itself.
+    /// Empty for MQTT without WebSocket, which has its listener to itself.
     pub path: String,
     /// What is spoken there.
     pub dialect: Dialect,
@@ -65,6 +79,18 @@ pub enum Dialect {
     Action(Arc<ActionOptions>),
     /// Talkee's chat rooms.
     Talkee(Arc<TalkeeOptions>),
+    /// MQTT 5 and 3.1.1.
+    Mqtt(MqttOptions),
+}
+
+/// Options of an `mqtt` endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MqttOptions {
+    /// How long a session outlives its connection at most; and does, where the client asks for a
+    /// session but cannot say how long.
+    pub session_expiry: Duration,
+    /// Messages that may wait for one client.
+    pub queue: usize,
 }
 
 /// Options of a `scriptr` endpoint.

@@ -5,16 +5,14 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::{Reading, action, flag, flow, names_token, rows, talkee, text};
+use super::{Reading, action, flag, flow, mqtt, names_token, rows, talkee, text};
 use crate::config::node::Node;
 use crate::config::report::Problem;
 use crate::config::{Admin, Dialect, Endpoint, Listener, Route, ScriptrOptions, Tls};
 use crate::router::{Segment, Template};
 
-/// Dialects of a later version, so that their refusal can say so.
-const LATER: [&str; 1] = ["mqtt"];
 /// The options of endpoints, and the dialects that have them.
-const OPTIONS: [(&str, &[&str]); 20] = [
+const OPTIONS: [(&str, &[&str]); 22] = [
     ("anonymous", &["scriptr"]),
     ("legacy_envelope", &["scriptr"]),
     ("ordered", &["scriptr"]),
@@ -35,6 +33,8 @@ const OPTIONS: [(&str, &[&str]); 20] = [
     ("anonymous_read", &["talkee"]),
     ("jwt_secret_file", &["talkee"]),
     ("users", &["talkee"]),
+    ("session_expiry", &["mqtt"]),
+    ("queue", &["mqtt"]),
 ];
 
 pub(super) fn listeners(reading: &mut Reading<'_>, routes: &[Arc<Route>]) -> Vec<Listener> {
@@ -199,7 +199,10 @@ fn endpoints(reading: &mut Reading<'_>, row: &Node, routes: &[Arc<Route>]) -> Ve
         {
             let problem = Problem::new(
                 node.origin.clone(),
-                format!("two endpoints at {}", endpoint.path),
+                match &*endpoint.path {
+                    "" => "two endpoints without path".to_owned(),
+                    path => format!("two endpoints at {path}"),
+                },
             );
             reading
                 .problems
@@ -208,14 +211,22 @@ fn endpoints(reading: &mut Reading<'_>, row: &Node, routes: &[Arc<Route>]) -> Ve
         }
         endpoints.push((endpoint, node));
     }
+    mqtt::refuse_company(reading, &endpoints);
     endpoints
         .into_iter()
         .map(|(endpoint, _)| endpoint)
         .collect()
 }
 
-fn endpoint(reading: &mut Reading<'_>, node: &Node, routes: &[Arc<Route>]) -> Option<Endpoint> {
-    let place = node.get("path")?;
+/// Empty where plain MQTT does without.
+fn path<'n>(reading: &mut Reading<'_>, node: &'n Node) -> Option<&'n str> {
+    let Some(place) = node.get("path") else {
+        if text(node, "dialect") == Some("mqtt") {
+            return Some("");
+        }
+        reading.problem(node, "the key `path` is missing; only mqtt does without");
+        return None;
+    };
     let path = place.text()?;
     let fits = path == "/"
         || (path.starts_with('/')
@@ -228,6 +239,11 @@ fn endpoint(reading: &mut Reading<'_>, node: &Node, routes: &[Arc<Route>]) -> Op
             "a path begins with / and does not end with one, such as / or /rpc",
         );
     }
+    Some(path)
+}
+
+fn endpoint(reading: &mut Reading<'_>, node: &Node, routes: &[Arc<Route>]) -> Option<Endpoint> {
+    let path = path(reading, node)?;
     let place = node.get("dialect")?;
     let dialect = match place.text()? {
         "scriptr" => Dialect::Scriptr(Arc::new(scriptr(reading, node)?)),
@@ -236,18 +252,13 @@ fn endpoint(reading: &mut Reading<'_>, node: &Node, routes: &[Arc<Route>]) -> Op
         "http" => Dialect::Http,
         "action" => Dialect::Action(Arc::new(action::options(reading, node)?)),
         "talkee" => Dialect::Talkee(Arc::new(talkee::options(reading, node)?)),
-        later if LATER.contains(&later) => {
-            reading.problem(
-                place,
-                format!("the dialect {later} is not available in this version of callway"),
-            );
-            return None;
-        }
+        "mqtt" => Dialect::Mqtt(mqtt::options(node)),
         other => {
             reading.problem(
                 place,
                 format!(
-                    "{other:?} is not a dialect; they are scriptr, jsonrpc, http, action, flow and talkee"
+                    "{other:?} is not a dialect; they are scriptr, jsonrpc, http, action, flow, \
+                     talkee and mqtt"
                 ),
             );
             return None;

@@ -9,6 +9,7 @@ mod cycle;
 mod flow;
 mod limits;
 mod listen;
+mod mqtt;
 mod overlap;
 mod route;
 mod script;

@@ -8,18 +8,18 @@ use crate::link::mqtt::{Delivery, Message, Properties, is_publishable, matches};
 
 /// Where the outcome of a call goes, and how it looks.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(in crate::ingress) struct Answer {
     /// Nobody is told without.
-    pub(super) topic: Option<String>,
+    pub(in crate::ingress) topic: Option<String>,
     /// Echoed.
-    pub(super) correlation: Option<Bytes>,
+    pub(in crate::ingress) correlation: Option<Bytes>,
     /// That of the request, 1 at most: a reply that comes twice does no harm.
-    pub(super) qos: u8,
-    pub(super) shape: Shape,
+    pub(in crate::ingress) qos: u8,
+    pub(in crate::ingress) shape: Shape,
 }
 
 #[derive(Debug)]
-pub(super) enum Shape {
+pub(in crate::ingress) enum Shape {
     /// The result or the fault itself; the user property `status` tells which.
     Bare,
     /// A JSON-RPC response with this `id`, which is JSON text.
@@ -38,19 +38,19 @@ impl Answer {
     }
 
     /// Whether anybody waits for it.
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(in crate::ingress) fn is_wanted(&self) -> bool {
         self.topic.is_some()
     }
 
     /// Whether the address, if there is one, is among those that replies may be sent to.
-    pub(super) fn is_allowed(&self, reply_topics: &[String]) -> bool {
+    pub(in crate::ingress) fn is_allowed(&self, reply_topics: &[String]) -> bool {
         self.topic.as_deref().is_none_or(|topic| {
             is_publishable(topic) && reply_topics.iter().any(|filter| matches(filter, topic))
         })
     }
 
     /// The reply. It expires when its call does.
-    pub(super) fn message(&self, outcome: &Outcome, deadline: Deadline) -> Message {
+    pub(in crate::ingress) fn message(&self, outcome: &Outcome, deadline: Deadline) -> Message {
         let left = deadline.remaining().as_millis().div_ceil(1000).max(1);
         let mut message = Message {
             topic: self.topic.clone().unwrap_or_default(),

@@ -13,9 +13,9 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use self::answer::Answer;
+pub(super) use self::answer::Answer;
 pub use self::events::MqttEvents;
-use self::question::Question;
+pub(super) use self::question::{Question, read as read_call};
 pub use self::scriptr::MqttAddresses;
 use crate::auth::{Caller, Source};
 use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Via};
@@ -59,7 +59,7 @@ impl MqttCalls {
 
 impl Deliveries for MqttCalls {
     fn deliver(&self, link: &MqttLink, delivery: Delivery, receipt: Receipt) {
-        let (question, answer) = question::read(&self.0.bus, self.0.limits(), &delivery);
+        let (question, answer) = read_call(self.0.calls(), self.0.limits(), &delivery);
         self.take(link, question, answer, delivery, receipt);
     }
 }
@@ -89,6 +89,11 @@ impl MqttCalls {
 }
 
 impl Shared {
+    /// The topic below which calls are published.
+    fn calls(&self) -> &str {
+        self.bus.calls.as_deref().unwrap_or_default()
+    }
+
     fn limits(&self) -> &Limits {
         &self.context.config.limits
     }

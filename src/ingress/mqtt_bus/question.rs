@@ -8,32 +8,31 @@ use bytes::Bytes;
 use super::answer::{Answer, Shape};
 use crate::auth::Secret;
 use crate::call::{Deadline, Fault, Kind, Payload, beside, is_traceparent};
-use crate::config::{Limits, MqttBus};
+use crate::config::Limits;
 use crate::dialect::envelope::{Envelope, Remains};
 use crate::link::mqtt::{Delivery, Properties, below};
 
 /// What is asked.
 #[derive(Debug)]
-pub(super) struct Question {
-    pub(super) method: Arc<str>,
-    pub(super) params: Payload,
-    pub(super) token: Option<Secret>,
+pub(in crate::ingress) struct Question {
+    pub(in crate::ingress) method: Arc<str>,
+    pub(in crate::ingress) params: Payload,
+    pub(in crate::ingress) token: Option<Secret>,
     /// How long the caller waits at most.
-    pub(super) wanted: Option<Duration>,
-    pub(super) hops: u32,
-    pub(super) traceparent: Option<Arc<str>>,
-    pub(super) key: Option<Arc<str>>,
+    pub(in crate::ingress) wanted: Option<Duration>,
+    pub(in crate::ingress) hops: u32,
+    pub(in crate::ingress) traceparent: Option<Arc<str>>,
+    pub(in crate::ingress) key: Option<Arc<str>>,
 }
 
-/// Reads a delivery on a call topic: what is asked, or why that cannot be said, and where the
+/// Reads a delivery on a call topic, `calls` or below it: what is asked, or why that cannot be said, and where the
 /// outcome goes.
-pub(super) fn read(
-    bus: &MqttBus,
+pub(in crate::ingress) fn read(
+    calls: &str,
     limits: &Limits,
     delivery: &Delivery,
 ) -> (Result<Question, Fault>, Answer) {
-    let prefix = bus.calls.as_deref().unwrap_or_default();
-    let method = below(prefix, delivery.topic())
+    let method = below(calls, delivery.topic())
         .unwrap_or_default()
         .to_owned();
     let mut answer = Answer::of(delivery);

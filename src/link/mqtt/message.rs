@@ -35,6 +35,19 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// One that came another way than over a link.
+    pub fn new(topic: String, payload: Bytes, qos: u8, properties: Properties) -> Delivery {
+        Delivery {
+            topic: topic.into(),
+            payload,
+            qos,
+            retained: false,
+            properties,
+            id: 0,
+            again: false,
+        }
+    }
+
     /// Where it was published.
     pub fn topic(&self) -> &str {
         std::str::from_utf8(&self.topic).unwrap_or_default()

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::support::{Amqp, Daemon, Message, Mosquitto, Mqtt, Rabbit, Version, headers};
+use crate::support::{Amqp, Daemon, Message, Mosquitto, Mqtt, Rabbit, TOKEN, Version, headers};
 
 /// All of them; they end on drop.
 pub struct Responders {
@@ -37,14 +37,24 @@ impl Responders {
         let mut tasks = JoinSet::new();
         tasks.spawn(http_service(listener));
         for version in [Version::V5, Version::V4] {
-            tasks.spawn(come_back(mosquitto.port, move |port| device(port, version)));
+            tasks.spawn(come_back(mosquitto.port, move |port| async move {
+                let client = Mqtt::try_connect(port, version, None).await?;
+                device(client, version, "mqtt", "").await
+            }));
         }
         tasks.spawn(come_back(rabbit.url(), service));
         Responders { http, tasks }
     }
 
-    /// Offers `worker/…`.
+    /// Offers `worker/…`, and as devices without a broker `device5/…` and `device4/…`.
     pub async fn connect_worker(&mut self, daemon: &Daemon) {
+        for version in [Version::V5, Version::V4] {
+            let login = Some(("any", TOKEN));
+            let client = Mqtt::try_connect(daemon.mqtt.port(), version, login).await;
+            let answers = device(client.unwrap(), version, "device", "callway/serve/");
+            self.tasks
+                .spawn(async { answers.await.unwrap_or_default() });
+        }
         let mut socket = daemon.ws().await;
         let offer = json!({"methods": ["worker/{verb}"], "concurrency": 64});
         socket.call("callway.serve", offer).await.unwrap();
@@ -74,14 +84,13 @@ async fn come_back<A: Clone, F: Future<Output = Option<()>>>(at: A, run: impl Fn
     }
 }
 
-async fn device(port: u16, version: Version) -> Option<()> {
-    let mut client = Mqtt::try_connect(port, version, None).await?;
+async fn device(mut client: Mqtt, version: Version, kind: &str, prefix: &str) -> Option<()> {
     let by = match version {
-        Version::V5 => "mqtt5",
-        Version::V4 => "mqtt4",
+        Version::V5 => format!("{kind}5"),
+        Version::V4 => format!("{kind}4"),
     };
     client
-        .try_subscribe(&format!("{by}/+"))
+        .try_subscribe(&format!("{prefix}{by}/+"))
         .await
         .then_some(())?;
     loop {

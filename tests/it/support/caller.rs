@@ -1,4 +1,4 @@
-//! Eight ways to call, each giving a result or the kind of a fault.
+//! Ten ways to call, each giving a result or the kind of a fault.
 
 use serde_json::{Value, json};
 
@@ -63,13 +63,15 @@ enum Way {
     Jsonrpc(Ws),
     Scriptr(Ws),
     Http(Http),
-    Mqtt(Mqtt, Version),
+    /// With the topics of calls and replies.
+    Mqtt(Mqtt, Version, &'static str, &'static str),
     Amqp(Amqp),
     Script(Http, String),
 }
 
 impl Caller {
-    /// Connects: one of [`TRANSPORTS`], or `js` or `lua` for a script that calls.
+    /// Connects: one of [`TRANSPORTS`], `device5` or `device4` for MQTT without a broker, or `js` or
+    /// `lua` for a script that calls.
     pub async fn connect(
         way: &str,
         daemon: &Daemon,
@@ -97,8 +99,24 @@ impl Caller {
                 Way::Scriptr(socket)
             }
             "http" => Way::Http(http.header("content-type", "application/json")),
-            "mqtt5" => Way::Mqtt(subscribed(mosquitto, Version::V5).await, Version::V5),
-            "mqtt4" => Way::Mqtt(subscribed(mosquitto, Version::V4).await, Version::V4),
+            "mqtt5" | "mqtt4" => {
+                let (version, calls, replies) = match way {
+                    "mqtt5" => (Version::V5, "callway5/call", "reply/5"),
+                    _ => (Version::V4, "callway4/call", "reply/4"),
+                };
+                let mut client = Mqtt::connect(mosquitto.port, version).await;
+                client.subscribe(replies).await;
+                Way::Mqtt(client, version, calls, replies)
+            }
+            "device5" | "device4" => {
+                let version = match way {
+                    "device5" => Version::V5,
+                    _ => Version::V4,
+                };
+                let login = Some(("any", token));
+                let client = Mqtt::try_connect(daemon.mqtt.port(), version, login).await;
+                Way::Mqtt(client.unwrap(), version, "callway/call", "callway/reply/me")
+            }
             "amqp" => Way::Amqp(Amqp::connect(&rabbit.url()).await),
             script => Way::Script(http, format!("/api/relay/{script}")),
         };
@@ -137,10 +155,10 @@ impl Caller {
                     _ => Err(reply.kind()),
                 }
             }
-            Way::Mqtt(client, Version::V5) => {
-                let topic = format!("callway5/call/{method}");
+            Way::Mqtt(client, Version::V5, calls, replies) => {
+                let topic = format!("{calls}/{method}");
                 let mut request = Message::new(&topic, params)
-                    .reply_to("reply/5", method)
+                    .reply_to(replies, method)
                     .user("token", token);
                 request.content_type = Some("application/json".into());
                 client.publish(&request).await.unwrap();
@@ -148,14 +166,14 @@ impl Caller {
                 assert_eq!(reply.correlation.as_deref(), Some(method.as_bytes()));
                 bare_outcome(reply.property("status"), reply.json())
             }
-            Way::Mqtt(client, Version::V4) => {
+            Way::Mqtt(client, Version::V4, calls, replies) => {
                 let head = format!(
-                    r#"{{"id":1,"method":"{method}","token":"{token}","reply_to":"reply/4""#
+                    r#"{{"id":1,"method":"{method}","token":"{token}","reply_to":"{replies}""#
                 );
                 let mut envelope = format!(r#"{head},"params":"#).into_bytes();
                 envelope.extend_from_slice(params);
                 envelope.push(b'}');
-                let request = Message::new("callway4/call", envelope);
+                let request = Message::new(calls, envelope);
                 client.publish(&request).await.unwrap();
                 jsonrpc_outcome(client.next().await.json())
             }
@@ -176,16 +194,6 @@ impl Caller {
             }
         }
     }
-}
-
-async fn subscribed(mosquitto: &Mosquitto, version: Version) -> Mqtt {
-    let mut client = Mqtt::connect(mosquitto.port, version).await;
-    let topic = match version {
-        Version::V5 => "reply/5",
-        Version::V4 => "reply/4",
-    };
-    client.subscribe(topic).await;
-    client
 }
 
 fn jsonrpc_outcome(mut response: Value) -> Result<Value, String> {

@@ -21,6 +21,7 @@ pub struct Setup {
     directory: TempDir,
     address: SocketAddr,
     admin: SocketAddr,
+    mqtt: SocketAddr,
     config: String,
     environment: Vec<(String, String)>,
 }
@@ -31,6 +32,8 @@ pub struct Daemon {
     pub address: SocketAddr,
     /// Its admin address.
     pub admin: SocketAddr,
+    /// Where devices connect straight to it.
+    pub mqtt: SocketAddr,
     /// Its configuration, scripts and log.
     pub directory: TempDir,
     environment: Vec<(String, String)>,
@@ -41,7 +44,7 @@ impl Setup {
     /// Without routes and buses.
     pub fn new() -> Setup {
         let local = || SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let (address, admin) = (local(), local());
+        let (address, admin, mqtt) = (local(), local(), local());
         let config = format!(
             r#"
             [admin]
@@ -51,6 +54,10 @@ impl Setup {
             url = "sqlite:state/callway.db"
             [scripts]
             directory = "scripts"
+            [[listen]]
+            address = "{mqtt}"
+            [[listen.endpoint]]
+            dialect = "mqtt"
             [[listen]]
             address = "{address}"
             [[listen.endpoint]]
@@ -82,6 +89,7 @@ impl Setup {
             directory,
             address,
             admin,
+            mqtt,
             config,
             environment: Vec::new(),
         }
@@ -143,6 +151,7 @@ impl Setup {
         Daemon {
             address: self.address,
             admin: self.admin,
+            mqtt: self.mqtt,
             directory: self.directory,
             environment: self.environment,
             child,

@@ -8,7 +8,7 @@ mod daemon;
 mod echo;
 mod http;
 mod mosquitto;
-mod mqtt;
+pub mod mqtt;
 mod observer;
 mod process;
 mod proxy;

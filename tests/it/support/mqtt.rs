@@ -228,18 +228,19 @@ impl Mqtt {
 }
 
 /// §1.5.4 and §1.5.6: two bytes of length, then the bytes.
-fn binary(bytes: &[u8]) -> Vec<u8> {
+pub fn binary(bytes: &[u8]) -> Vec<u8> {
     let mut out = (bytes.len() as u16).to_be_bytes().to_vec();
     out.extend(bytes);
     out
 }
 
-fn string(text: &str) -> Vec<u8> {
+/// A text.
+pub fn string(text: &str) -> Vec<u8> {
     binary(text.as_bytes())
 }
 
 /// §1.5.5: seven bits per byte, the lowest first.
-fn variable(mut number: usize) -> Vec<u8> {
+pub fn variable(mut number: usize) -> Vec<u8> {
     let mut out = Vec::new();
     loop {
         let byte = (number & 0x7f) as u8;
@@ -327,11 +328,7 @@ pub(super) fn packet(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
 }
 
 /// A PUBLISH and, above QoS 0, its packet id.
-pub(super) fn parse_publish(
-    kind: u8,
-    body: &[u8],
-    version: Version,
-) -> Option<(Message, Option<u16>)> {
+pub fn parse_publish(kind: u8, body: &[u8], version: Version) -> Option<(Message, Option<u16>)> {
     let mut cursor = Cursor(body);
     let mut message = Message::new(&cursor.string()?, "");
     message.qos = kind >> 1 & 3;

@@ -1,0 +1,37 @@
+//! How an MQTT client published an event, for those who get it over MQTT as well.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// What an event of an MQTT client carries for other MQTT clients. Nobody else looks at it.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// The session that published it.
+    pub from: u64,
+    /// 0, 1 or 2: none gets it at a higher one.
+    pub qos: u8,
+    /// The payload was empty, which is `null` to everyone else.
+    pub empty: bool,
+    /// It became the last event of its channel.
+    pub retain: bool,
+    /// When it is of no use any more, in Unix milliseconds.
+    pub expires: Option<u64>,
+    /// What was said beside the payload.
+    pub beside: Option<Arc<Beside>>,
+}
+
+/// What MQTT 5 carries beside a payload (§3.3.2.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The payload is said to be UTF-8.
+    pub utf8: bool,
+    /// The MIME type of the payload.
+    pub content_type: Option<String>,
+    /// Where a reply is awaited.
+    pub response_topic: Option<String>,
+    /// What the reply must carry.
+    pub correlation: Option<Bytes>,
+    /// User properties in their order.
+    pub user: Vec<(String, String)>,
+}

@@ -1,0 +1,236 @@
+//! One client between and during its connections: its session, and how events get there.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::kept;
+use super::names::Names;
+use crate::auth::{Caller, Verb};
+use crate::call::{Fault, unix_ms};
+use crate::channel::{Ear, Event, Hub, Keeping, Last, Manner};
+use crate::dialect::mqtt::topic::{filter_of, topic_of};
+use crate::dialect::mqtt::{Message, Session, Will};
+use crate::observe::Metrics;
+use crate::router::Pattern;
+use crate::store::Store;
+
+/// What all of them share.
+pub(super) struct Shared {
+    pub(super) names: Names,
+    pub(super) hub: Weak<Hub>,
+    pub(super) store: Store,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// A client that has a session.
+pub(super) struct Device {
+    /// Tells its session from every other one, also of the same client.
+    pub(super) number: u64,
+    pub(super) caller: Caller,
+    pub(super) client: Arc<str>,
+    pub(super) shared: Arc<Shared>,
+    state: Mutex<State>,
+    waker: AtomicWaker,
+}
+
+pub(super) struct State {
+    pub(super) session: Session,
+    /// The connection that it has now.
+    pub(super) connection: Option<Connection>,
+    /// How long it outlives its connection.
+    pub(super) expiry: Duration,
+    /// It is on disk.
+    pub(super) kept: bool,
+    /// It was ended: nothing is added any more.
+    pub(super) ended: bool,
+    pub(super) will: Option<Will>,
+    /// What waits for its end, or for the time of its will, while it has no connection.
+    pub(super) lingering: Option<AbortHandle>,
+    /// Where it stands among those without a connection.
+    pub(super) place: Option<u64>,
+    /// What the hub tells it of; by filter, so that equal patterns are one.
+    heard: BTreeMap<String, Pattern>,
+}
+
+pub(super) struct Connection {
+    pub(super) number: u64,
+    /// Cancelled when another connection takes the session over.
+    pub(super) taken_over: CancellationToken,
+}
+
+impl Device {
+    pub(super) fn new(
+        number: u64,
+        (caller, client): (Caller, Arc<str>),
+        session: Session,
+        shared: &Arc<Shared>,
+    ) -> Arc<Device> {
+        Arc::new(Device {
+            number,
+            caller,
+            client,
+            shared: shared.clone(),
+            state: Mutex::new(State {
+                session,
+                connection: None,
+                expiry: Duration::ZERO,
+                kept: false,
+                ended: false,
+                will: None,
+                lingering: None,
+                place: None,
+                heard: BTreeMap::new(),
+            }),
+            waker: AtomicWaker::new(),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Wakes this one when there is something to send.
+    pub(super) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Has the hub tell what the subscriptions need, and nothing else.
+    pub(super) fn listen(self: &Arc<Self>) {
+        let Some(hub) = self.shared.hub.upgrade() else {
+            return;
+        };
+        let mut state = self.lock();
+        let mut wanted = BTreeMap::new();
+        if !state.ended {
+            for filter in state.session.subscriptions().keys() {
+                let patterns = self.shared.names.patterns(filter).into_iter();
+                wanted.extend(patterns.map(|pattern| (filter_of(&pattern), pattern)));
+            }
+        }
+        let ear: Arc<dyn Ear> = self.clone();
+        for (filter, pattern) in &wanted {
+            if !state.heard.contains_key(filter) {
+                hub.listen(pattern, &ear);
+            }
+        }
+        let before = std::mem::replace(&mut state.heard, wanted);
+        for (filter, pattern) in &before {
+            if !state.heard.contains_key(filter) {
+                hub.stop_listening(pattern, self.number);
+            }
+        }
+    }
+
+    /// A last event as this client gets it when it subscribes; `None` if the filter does not take
+    /// it.
+    pub(super) fn last(
+        &self,
+        last: &Last,
+        takes: impl Fn(&str) -> bool,
+        qos: u8,
+        identifier: Option<u32>,
+    ) -> Option<Message> {
+        let manner = last.manner.as_ref();
+        let topic = self.topic_taken(&last.event, takes)?;
+        Some(Message {
+            qos: qos.min(manner.map_or(2, |manner| manner.qos)),
+            retain: true,
+            identifiers: identifier.into_iter().collect(),
+            ..message(&last.event, topic, manner)
+        })
+    }
+
+    /// The name or the topic of an event's channel that is taken.
+    fn topic_taken(&self, event: &Event, takes: impl Fn(&str) -> bool) -> Option<Arc<str>> {
+        let name = topic_of(&event.channel);
+        if takes(&name) {
+            return Some(match name {
+                std::borrow::Cow::Borrowed(_) => event.channel.clone(),
+                std::borrow::Cow::Owned(name) => name.into(),
+            });
+        }
+        let topic = self.shared.names.topic(&event.channel)?;
+        takes(&topic).then(|| topic.into())
+    }
+
+    /// Puts a message for the client behind the others, if there is room; what it returns tells
+    /// when it is on disk, where it has to be.
+    pub(super) fn push(&self, state: &mut State, mut message: Message) -> Option<Keeping> {
+        let connected = state.connection.is_some();
+        let lives = connected || (message.qos > 0 && !state.expiry.is_zero());
+        if state.ended || !lives {
+            return None;
+        }
+        if !state.session.has_room() {
+            self.shared.metrics.limit_reached("device_queue");
+            self.shared.metrics.dropped("mqtt", "queue_full");
+            return None;
+        }
+        message.stored &= state.kept && message.qos > 0;
+        let kept = message.stored.then(|| kept::message(&message));
+        let seq = state.session.push(message);
+        self.waker.wake();
+        let kept = self.shared.store.keep_message(self.number, kept?.at(seq));
+        Some(kept.unwrap_or_else(failed))
+    }
+}
+
+/// What waits for a disk that cannot be asked.
+fn failed(fault: Fault) -> Keeping {
+    let (tell, told) = oneshot::channel();
+    tell.send(Err(fault)).unwrap_or_default();
+    told
+}
+
+fn message(event: &Event, topic: Arc<str>, manner: Option<&Manner>) -> Message {
+    let empty = manner.is_some_and(|manner| manner.empty);
+    Message {
+        topic,
+        payload: match empty {
+            true => bytes::Bytes::new(),
+            false => event.payload.bytes().clone(),
+        },
+        beside: manner.and_then(|manner| manner.beside.clone()),
+        expires: manner.and_then(|manner| manner.expires),
+        stored: true,
+        ..Message::default()
+    }
+}
+
+impl Ear for Device {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn hear(&self, event: &Event, manner: Option<&Manner>) -> Option<Keeping> {
+        if self.caller.has_ended() || !self.caller.may(Verb::Subscribe, &event.channel) {
+            return None;
+        }
+        let local = manner.is_some_and(|manner| manner.from == self.number);
+        let mut state = self.lock();
+        let session = &state.session;
+        let topic = self.topic_taken(event, |topic| session.takes(topic, local).is_some())?;
+        let taken = session.takes(&topic, local)?;
+        if manner
+            .and_then(|manner| manner.expires)
+            .is_some_and(|expires| expires <= unix_ms())
+        {
+            return None;
+        }
+        let message = Message {
+            qos: taken.qos.min(manner.map_or(2, |manner| manner.qos)),
+            retain: taken.as_published && manner.is_some_and(|manner| manner.retain),
+            identifiers: taken.identifiers,
+            ..message(event, topic, manner)
+        };
+        self.push(&mut state, message)
+    }
+}

@@ -1,0 +1,377 @@
+//! All sessions, by caller and client identifier: whoever connects takes up its own, and nobody
+//! else's. Those that outlive their connection are bounded in number and in time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::device::{Connection, Device, Shared, State};
+use super::events;
+use super::kept;
+use super::names::Names;
+use crate::auth::Caller;
+use crate::call::{Fault, unix_ms};
+use crate::config::{Config, Dialect, MqttOptions};
+use crate::context::Context;
+use crate::dialect::mqtt::{Connect, Room, Session, Will};
+
+/// Bytes that may wait for one client, for each message that may.
+const ROOM: usize = 4096;
+
+/// The registry of sessions.
+pub struct Devices {
+    shared: Arc<Shared>,
+    inside: Mutex<Inside>,
+    background: TaskTracker,
+    stop: CancellationToken,
+    /// Sessions without a connection that are kept at once; then those go that left first.
+    most: usize,
+}
+
+type Key = (Arc<str>, Arc<str>);
+
+#[derive(Default)]
+struct Inside {
+    sessions: HashMap<Key, Arc<Device>>,
+    /// Those without a connection, in the order in which they lost it.
+    alone: BTreeMap<u64, Key>,
+    /// The source of numbers of sessions, connections and places.
+    count: u64,
+}
+
+impl Inside {
+    fn count(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+}
+
+/// A session that a connection has taken up.
+pub(super) struct Claim {
+    pub(super) device: Arc<Device>,
+    /// Names the connection.
+    pub(super) connection: u64,
+    /// It was there before.
+    pub(super) present: bool,
+    /// Cancelled when another connection takes it over.
+    pub(super) taken_over: CancellationToken,
+}
+
+/// Starts the registry with what earlier processes kept, where an endpoint needs one.
+pub async fn restore_devices(context: &Context) {
+    let Some(options) = options(&context.config) else {
+        return;
+    };
+    let devices = Arc::new(Devices {
+        shared: Arc::new(Shared {
+            names: Names::of(&context.config),
+            hub: Arc::downgrade(&context.hub),
+            store: context.store.clone(),
+            metrics: context.metrics.clone(),
+        }),
+        inside: Mutex::default(),
+        background: context.background.clone(),
+        stop: context.stop.clone(),
+        most: context.config.limits.connections,
+    });
+    match devices.take_up(context, options).await {
+        Ok(()) => {}
+        Err(fault) => tracing::error!(%fault, "sessions of MQTT clients cannot be read"),
+    }
+    context.devices.set(devices).unwrap_or_default();
+}
+
+/// The most generous options of all endpoints: who connects again is held to its own.
+fn options(config: &Config) -> Option<MqttOptions> {
+    let endpoints = config.listeners.iter().flat_map(|row| &row.endpoints);
+    let options = endpoints.filter_map(|endpoint| match endpoint.dialect {
+        Dialect::Mqtt(options) => Some(options),
+        _ => None,
+    });
+    options.reduce(|one, other| MqttOptions {
+        session_expiry: one.session_expiry.max(other.session_expiry),
+        queue: one.queue.max(other.queue),
+    })
+}
+
+fn room(options: MqttOptions) -> Room {
+    Room {
+        messages: options.queue,
+        bytes: options.queue.saturating_mul(ROOM),
+    }
+}
+
+impl Devices {
+    async fn take_up(
+        self: &Arc<Self>,
+        context: &Context,
+        options: MqttOptions,
+    ) -> Result<(), Fault> {
+        self.inside.lock().count = self.shared.store.last_device().await?;
+        for (device, messages) in self.shared.store.devices().await? {
+            let Some(caller) = context.auth.by_name(&device.caller) else {
+                self.forget(device.number);
+                continue;
+            };
+            let mut session = Session::new(room(options));
+            kept::restore(&mut session, &device, messages);
+            let client: Arc<str> = device.client.as_str().into();
+            let key = (caller.token().name.clone(), client.clone());
+            let taken = Device::new(device.number, (caller, client), session, &self.shared);
+            let expiry = Duration::from_secs(device.expiry.into()).min(options.session_expiry);
+            {
+                let mut state = taken.lock();
+                (state.expiry, state.kept) = (expiry, true);
+            }
+            taken.listen();
+            let gone = device.gone.unwrap_or_else(unix_ms);
+            let since = Duration::from_millis(unix_ms().saturating_sub(gone));
+            self.inside
+                .lock()
+                .sessions
+                .insert(key.clone(), taken.clone());
+            self.leave_alone(&taken, &key, None, expiry.saturating_sub(since));
+            if device.gone.is_none() {
+                self.keep(&taken, Some(gone));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up the session of a client, or begins one. Whoever had it is sent away.
+    pub(super) fn claim(
+        self: &Arc<Self>,
+        caller: &Caller,
+        client: Arc<str>,
+        connect: &Connect,
+        (options, expiry): (MqttOptions, Duration),
+    ) -> Claim {
+        let key = (caller.token().name.clone(), client.clone());
+        let taken_over = CancellationToken::new();
+        let mut inside = self.inside.lock();
+        let known = inside.sessions.get(&key).cloned();
+        let mut will = None;
+        if let Some(known) = &known {
+            let mut state = known.lock();
+            if let Some(connection) = state.connection.take() {
+                connection.taken_over.cancel();
+                // §3.1.2.5: a delayed one is not published if the session goes on.
+                let now = |will: &Will| connect.clean || will.delay == 0;
+                will = state.will.take().filter(now);
+            } else if connect.clean {
+                will = state.will.take();
+            }
+            state.will = None;
+            alone_no_more(&mut inside, &mut state);
+        }
+        let usable = known.as_ref().filter(|known| {
+            let same = !known.caller.has_ended() && !known.lock().ended;
+            same && !connect.clean
+        });
+        let device = match usable {
+            Some(device) => device.clone(),
+            None => {
+                let number = inside.count();
+                let session = Session::new(room(options));
+                Device::new(number, (caller.clone(), client), session, &self.shared)
+            }
+        };
+        let present = usable.is_some();
+        let connection = inside.count();
+        inside.sessions.insert(key, device.clone());
+        drop(inside);
+        if let Some(known) = &known {
+            if let Some(will) = will {
+                events::will(known, will);
+            }
+            if !present {
+                self.end_quietly(known);
+            }
+        }
+        let mut state = device.lock();
+        state.connection = Some(Connection {
+            number: connection,
+            taken_over: taken_over.clone(),
+        });
+        state.expiry = expiry;
+        state.will = connect.will.clone();
+        drop(state);
+        self.keep(&device, None);
+        Claim {
+            device,
+            connection,
+            present,
+            taken_over,
+        }
+    }
+
+    /// A connection has ended. With `lost` its will is published.
+    pub(super) fn leave(self: &Arc<Self>, device: &Arc<Device>, connection: u64, lost: bool) {
+        let key = (device.caller.token().name.clone(), device.client.clone());
+        let mut state = device.lock();
+        let own = |one: &Connection| one.number == connection;
+        if !state.connection.as_ref().is_some_and(own) {
+            return; // taken over
+        }
+        state.connection = None;
+        state.session.drop_unkept();
+        let revoked = device.caller.has_ended();
+        let will = state.will.take().filter(|_| lost && !revoked);
+        let ends = state.expiry.is_zero() || revoked;
+        let expiry = state.expiry;
+        drop(state);
+        if ends {
+            if let Some(will) = will {
+                events::will(device, will);
+            }
+            return self.end(device, &key);
+        }
+        self.keep(device, Some(unix_ms()));
+        self.leave_alone(device, &key, will, expiry);
+    }
+
+    /// Lets a session wait for its client, until its time is over.
+    fn leave_alone(
+        self: &Arc<Self>,
+        device: &Arc<Device>,
+        key: &Key,
+        will: Option<Will>,
+        expiry: Duration,
+    ) {
+        let delay = will
+            .as_ref()
+            .map(|will| Duration::from_secs(will.delay.into()));
+        let (devices, waiting, its) = (self.clone(), device.clone(), key.clone());
+        let ended = device.caller.ended();
+        let stop = self.stop.clone();
+        let lingering = async move {
+            if let Some(delay) = delay {
+                sleep(delay.min(expiry)).await;
+                let will = waiting.lock().will.take();
+                if let Some(will) = will {
+                    events::will(&waiting, will);
+                }
+            }
+            tokio::select! {
+                () = sleep(expiry.saturating_sub(delay.unwrap_or_default())) => {}
+                () = ended => waiting.lock().will = None,
+            }
+            devices.end(&waiting, &its);
+        };
+        if let (Some(Duration::ZERO), Some(will)) = (delay, &will) {
+            events::will(device, will.clone());
+        }
+        let mut inside = self.inside.lock();
+        let mut state = device.lock();
+        if state.connection.is_some() || state.ended {
+            return; // it came back meanwhile
+        }
+        state.will = will.filter(|_| delay != Some(Duration::ZERO));
+        let lingering = self.background.spawn(async move {
+            tokio::select! {
+                () = lingering => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        state.lingering = Some(lingering.abort_handle());
+        let place = inside.count();
+        state.place = Some(place);
+        drop(state);
+        inside.alone.insert(place, key.clone());
+        let longest = match inside.alone.len() > self.most {
+            true => inside.alone.pop_first(),
+            false => None,
+        };
+        let evicted = longest.and_then(|(_, key)| Some((inside.sessions.get(&key)?.clone(), key)));
+        drop(inside);
+        if let Some((evicted, key)) = evicted {
+            self.shared.metrics.limit_reached("device_sessions");
+            self.end(&evicted, &key);
+        }
+    }
+
+    /// Ends a session that has no connection.
+    fn end(&self, device: &Arc<Device>, key: &Key) {
+        let mut inside = self.inside.lock();
+        let mut state = device.lock();
+        if state.connection.is_some() {
+            return; // it came back meanwhile
+        }
+        state.ended = true;
+        let will = state.will.take().filter(|_| !device.caller.has_ended());
+        alone_no_more(&mut inside, &mut state);
+        drop(state);
+        let this = |one: &Arc<Device>| Arc::ptr_eq(one, device);
+        if inside.sessions.get(key).is_some_and(this) {
+            inside.sessions.remove(key);
+        }
+        drop(inside);
+        if let Some(will) = will {
+            events::will(device, will);
+        }
+        self.end_quietly(device);
+    }
+
+    fn end_quietly(&self, device: &Arc<Device>) {
+        let mut state = device.lock();
+        state.ended = true;
+        let kept = std::mem::take(&mut state.kept);
+        drop(state);
+        device.listen();
+        if kept {
+            self.forget(device.number);
+        }
+    }
+
+    fn forget(&self, number: u64) {
+        if let Err(fault) = self.shared.store.forget_device(number) {
+            tracing::warn!(%fault, "a session that has ended stays on disk until the next start");
+        }
+    }
+
+    /// Puts on disk how a session stands, if it is to outlive its connection; and takes it from
+    /// there if it is not any more.
+    fn keep(&self, device: &Arc<Device>, gone: Option<u64>) {
+        let mut state = device.lock();
+        if state.expiry.is_zero() {
+            if std::mem::take(&mut state.kept) {
+                self.forget(device.number);
+            }
+            return;
+        }
+        state.kept = true;
+        let kept = kept::device(device, &state, gone);
+        let told = |outcome: Result<(), Fault>| {
+            if let Err(fault) = outcome {
+                tracing::warn!(%fault, "a session of an MQTT client cannot be kept");
+            }
+        };
+        let kept = self.shared.store.keep_device(kept, told);
+        drop(state);
+        if let Err(fault) = kept {
+            tracing::warn!(%fault, "a session of an MQTT client cannot be kept");
+        }
+    }
+
+    /// What is empty, where nothing else is known of a client.
+    pub(super) fn fresh_client(&self) -> Arc<str> {
+        let bits =
+            crate::call::random_bits().unwrap_or_else(|| crate::call::ordered_id().as_u128());
+        format!("callway-{bits:032x}").into()
+    }
+}
+
+/// The session has a connection again, or has ended.
+fn alone_no_more(inside: &mut Inside, state: &mut State) {
+    if let Some(place) = state.place.take() {
+        inside.alone.remove(&place);
+    }
+    if let Some(lingering) = state.lingering.take() {
+        lingering.abort();
+    }
+}

@@ -1,0 +1,142 @@
+//! Sessions and their messages as the store keeps them, and back.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use super::device::{Device, State};
+use crate::channel::Beside;
+use crate::dialect::mqtt::{Message, Session, Subscription};
+use crate::store::{KeptDevice, KeptMessage};
+
+#[derive(Deserialize, Serialize)]
+struct KeptSubscription {
+    filter: String,
+    qos: u8,
+    no_local: bool,
+    as_published: bool,
+    identifier: Option<u32>,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct KeptBeside {
+    identifiers: Vec<u32>,
+    utf8: bool,
+    content_type: Option<String>,
+    response_topic: Option<String>,
+    /// Base64.
+    correlation: Option<String>,
+    user: Vec<(String, String)>,
+}
+
+/// A message that waits for its `seq`.
+pub(super) struct Unplaced(KeptMessage);
+
+impl Unplaced {
+    pub(super) fn at(self, seq: u64) -> KeptMessage {
+        KeptMessage { seq, ..self.0 }
+    }
+}
+
+pub(super) fn message(message: &Message) -> Unplaced {
+    let beside = message.beside.as_deref().cloned().unwrap_or_default();
+    let beside = KeptBeside {
+        identifiers: message.identifiers.clone(),
+        utf8: beside.utf8,
+        content_type: beside.content_type,
+        response_topic: beside.response_topic,
+        correlation: beside.correlation.map(|bytes| BASE64.encode(bytes)),
+        user: beside.user,
+    };
+    Unplaced(KeptMessage {
+        seq: 0,
+        topic: message.topic.to_string(),
+        qos: message.qos,
+        retain: message.retain,
+        released: false,
+        expires: message.expires,
+        beside: json(&beside),
+        payload: message.payload.clone(),
+    })
+}
+
+/// A message of an earlier process, and whether it is to be released only.
+pub(super) fn restored(kept: KeptMessage) -> (Message, bool) {
+    let beside: KeptBeside = serde_json::from_str(&kept.beside).unwrap_or_default();
+    let message = Message {
+        seq: kept.seq,
+        topic: kept.topic.into(),
+        payload: kept.payload,
+        qos: kept.qos,
+        retain: kept.retain,
+        identifiers: beside.identifiers,
+        expires: kept.expires,
+        stored: true,
+        beside: Some(Arc::new(Beside {
+            utf8: beside.utf8,
+            content_type: beside.content_type,
+            response_topic: beside.response_topic,
+            correlation: beside
+                .correlation
+                .and_then(|text| BASE64.decode(text).ok())
+                .map(Into::into),
+            user: beside.user,
+        })),
+    };
+    (message, kept.released)
+}
+
+/// A session as it stands; `gone` is when its connection ended.
+pub(super) fn device(device: &Device, state: &State, gone: Option<u64>) -> KeptDevice {
+    let subscriptions = state.session.subscriptions().iter();
+    let subscriptions = subscriptions.map(|(filter, subscription)| KeptSubscription {
+        filter: filter.to_string(),
+        qos: subscription.qos,
+        no_local: subscription.no_local,
+        as_published: subscription.as_published,
+        identifier: subscription.identifier,
+    });
+    KeptDevice {
+        number: device.number,
+        caller: device.caller.name().to_owned(),
+        client: device.client.to_string(),
+        expiry: u32::try_from(state.expiry.as_secs()).unwrap_or(u32::MAX),
+        gone,
+        subscriptions: json(&subscriptions.collect::<Vec<_>>()),
+        received: received(&state.session),
+    }
+}
+
+pub(super) fn received(session: &Session) -> String {
+    json(session.received())
+}
+
+/// Takes up what an earlier process kept of a session.
+pub(super) fn restore(session: &mut Session, kept: &KeptDevice, messages: Vec<KeptMessage>) {
+    let subscriptions: Vec<KeptSubscription> =
+        serde_json::from_str(&kept.subscriptions).unwrap_or_default();
+    for one in subscriptions {
+        let subscription = Subscription {
+            qos: one.qos,
+            no_local: one.no_local,
+            as_published: one.as_published,
+            identifier: one.identifier,
+        };
+        session.subscribe(one.filter.into(), subscription);
+    }
+    let received: Vec<u16> = serde_json::from_str(&kept.received).unwrap_or_default();
+    for id in received {
+        session.receive(id);
+    }
+    for (message, released) in messages.into_iter().map(restored) {
+        session.restore(message, released);
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    // Nothing here fails to be JSON.
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,161 @@
+//! What a SUBSCRIBE asks for: events within the grants, replies, or calls to answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::device::Device;
+use super::events::RESERVED;
+use crate::auth::Verb;
+use crate::channel::Hub;
+use crate::dialect::mqtt::topic::{self, below, channel_of, matches, patterns_of};
+use crate::dialect::mqtt::{Message, Reason, Subscription, Wish};
+use crate::router::Pattern;
+
+/// Subscriptions of one client.
+const MOST: usize = 1000;
+
+/// What a client answers, by the filter that says so; with the QoS at which it is asked.
+pub(super) type Served = BTreeMap<String, (Pattern, u8)>;
+
+/// What came of a SUBSCRIBE.
+#[derive(Default)]
+pub(super) struct Answered {
+    /// A QoS or a reason, for each filter.
+    pub(super) codes: Vec<u8>,
+    /// Last events, behind the SUBACK.
+    pub(super) lasts: Vec<Message>,
+    /// What the client answers has changed.
+    pub(super) serves: bool,
+}
+
+/// Subscribes, filter by filter.
+pub(super) fn subscribe(
+    hub: &Arc<Hub>,
+    device: &Arc<Device>,
+    served: &mut Served,
+    identifier: Option<u32>,
+    wishes: Vec<Wish>,
+) -> Answered {
+    let mut answered = Answered::default();
+    for wish in wishes {
+        let code = match kind(device, &wish.filter) {
+            Err(reason) => reason.code(),
+            Ok(Kind::Serve(pattern)) => {
+                let qos = wish.qos.min(1);
+                served.insert(wish.filter, (pattern, qos));
+                answered.serves = true;
+                qos
+            }
+            Ok(Kind::Listen) => match listen(device, &wish, identifier) {
+                Some(is_new) => {
+                    if wish.handling == 0 || (wish.handling == 1 && is_new) {
+                        let lasts = lasts(hub, device, &wish, identifier);
+                        answered.lasts.extend(lasts);
+                    }
+                    wish.qos
+                }
+                None => Reason::QuotaExceeded.code(),
+            },
+        };
+        answered.codes.push(code);
+    }
+    device.listen();
+    answered
+}
+
+/// Ends subscriptions. Returns a code for each filter, and whether the client answers less now.
+pub(super) fn unsubscribe(
+    device: &Arc<Device>,
+    served: &mut Served,
+    filters: &[String],
+) -> (Vec<u8>, bool) {
+    let mut serves = false;
+    let mut state = device.lock();
+    let codes = filters.iter().map(|filter| {
+        let served = served.remove(filter).is_some();
+        serves |= served;
+        match state.session.unsubscribe(filter) || served {
+            true => Reason::Success.code(),
+            false => Reason::NoSubscriptionExisted.code(),
+        }
+    });
+    let codes = codes.collect();
+    drop(state);
+    device.listen();
+    (codes, serves)
+}
+
+enum Kind {
+    /// To events, or to replies.
+    Listen,
+    /// To calls.
+    Serve(Pattern),
+}
+
+/// What a filter asks for, if the client may have it.
+fn kind(device: &Device, filter: &str) -> Result<Kind, Reason> {
+    if filter.starts_with(topic::SHARED) {
+        return Err(Reason::SharedSubscriptionsNotSupported);
+    }
+    let grants = &device.caller.token().grants;
+    if let Some(methods) = below(topic::SERVE, filter) {
+        // Of `a/#` the first pattern is that of what is below.
+        let mut patterns = patterns_of(methods).into_iter();
+        let pattern = patterns.next().ok_or(Reason::TopicFilterInvalid)?;
+        return match grants.permit_all(Verb::Serve, &pattern) {
+            true => Ok(Kind::Serve(pattern)),
+            false => Err(Reason::NotAuthorized),
+        };
+    }
+    if below(topic::REPLIES, filter).is_some() {
+        return Ok(Kind::Listen);
+    }
+    if below(RESERVED, filter).is_some() {
+        return Err(Reason::NotAuthorized);
+    }
+    if patterns_of(filter).is_empty() {
+        return Err(Reason::TopicFilterInvalid);
+    }
+    match device
+        .shared
+        .names
+        .touches(&channel_of(filter), &grants.subscribe)
+    {
+        true => Ok(Kind::Listen),
+        false => Err(Reason::NotAuthorized),
+    }
+}
+
+/// Says whether the subscription is new; `None` if there are too many.
+fn listen(device: &Device, wish: &Wish, identifier: Option<u32>) -> Option<bool> {
+    let mut state = device.lock();
+    let subscriptions = state.session.subscriptions();
+    if subscriptions.len() >= MOST && !subscriptions.contains_key(&*wish.filter) {
+        device.shared.metrics.limit_reached("device_subscriptions");
+        return None;
+    }
+    let subscription = Subscription {
+        qos: wish.qos,
+        no_local: wish.no_local,
+        as_published: wish.as_published,
+        identifier,
+    };
+    Some(
+        state
+            .session
+            .subscribe(wish.filter.as_str().into(), subscription),
+    )
+}
+
+fn lasts(hub: &Hub, device: &Device, wish: &Wish, identifier: Option<u32>) -> Vec<Message> {
+    let mut told = std::collections::HashSet::new();
+    let patterns = device.shared.names.patterns(&wish.filter);
+    let lasts = patterns
+        .iter()
+        .flat_map(|pattern| hub.lasts(&device.caller, pattern));
+    let lasts = lasts.filter(|last| told.insert(last.event.channel.clone()));
+    let taken = |topic: &str| matches(&wish.filter, topic);
+    lasts
+        .filter_map(|last| device.last(&last, taken, wish.qos, identifier))
+        .collect()
+}

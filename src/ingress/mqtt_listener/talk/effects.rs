@@ -1,0 +1,121 @@
+//! Carries out what the conversation wants, and tells it what came of that.
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use super::keeping::{kept_by, note_received};
+use super::{Done, End, Going, Settled};
+use crate::call::Fault;
+use crate::dialect::mqtt::{Effect, Reason, Version, encode};
+use crate::ingress::mqtt_listener::{kept, subscriptions};
+
+impl Going {
+    pub(super) fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Message(ticket, publish) => self.message(ticket, publish),
+            Effect::Subscribe(id, identifier, wishes) => {
+                let (hub, served) = (&self.context.hub, &mut self.worker.served);
+                let answered =
+                    subscriptions::subscribe(hub, &self.device, served, identifier, wishes);
+                if answered.serves {
+                    self.worker.offer(&self.context);
+                }
+                let done = Done::Subscribed(id, answered.codes, answered.lasts);
+                self.once_kept(done);
+            }
+            Effect::Unsubscribe(id, filters) => {
+                let served = &mut self.worker.served;
+                let (codes, serves) = subscriptions::unsubscribe(&self.device, served, &filters);
+                if serves {
+                    self.worker.offer(&self.context);
+                }
+                self.once_kept(Done::Unsubscribed(id, codes));
+            }
+            Effect::Forget(seq) => self.forget(seq),
+            Effect::Release(seq, id) => {
+                let store = &self.device.shared.store;
+                let noted = store.release_message(self.device.number, seq);
+                let noted = async move {
+                    kept_by(noted).await;
+                    Done::Received(id)
+                };
+                self.keeping.push(noted.boxed());
+            }
+            Effect::Received => {
+                let noted = note_received(self.device.clone());
+                if let Some(noted) = noted {
+                    // Nobody waits for it: noted too long is no harm.
+                    drop(noted);
+                }
+            }
+            Effect::Expiry(seconds) => {
+                let wanted = Duration::from_secs(seconds.into());
+                let mut state = self.device.lock();
+                state.expiry = wanted.min(self.most);
+            }
+            Effect::Close(Some(reason)) => self.closing = Some(End::Close(reason)),
+            Effect::Close(None) => self.closing = Some(End::Goodbye),
+            Effect::CloseWithWill => self.closing = Some(End::Lost),
+        }
+    }
+
+    /// Puts the subscriptions on disk first, where they are to outlive the connection.
+    fn once_kept(&mut self, done: Done) {
+        let state = self.device.lock();
+        if !state.kept {
+            drop(state);
+            return self.done(done);
+        }
+        let kept = kept::device(&self.device, &state, None);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        // Whoever waits may have gone away.
+        let told_by = move |outcome| tell.send(outcome).unwrap_or_default();
+        let kept = self.device.shared.store.keep_device(kept, told_by);
+        drop(state);
+        let keeping = async move {
+            kept_by(kept.map(|()| told)).await;
+            done
+        };
+        self.keeping.push(keeping.boxed());
+    }
+
+    pub(super) fn done(&mut self, done: Done) {
+        let version = self.conversation.version();
+        match done {
+            Done::Settled(settled, outcome) => self.settle(settled, outcome),
+            Done::Subscribed(id, codes, lasts) => {
+                encode::suback(version, id, &codes, &mut self.out);
+                for last in lasts {
+                    self.push(last);
+                }
+            }
+            Done::Unsubscribed(id, codes) => encode::unsuback(version, id, &codes, &mut self.out),
+            Done::Received(id) => self.conversation.release(id, &mut self.out),
+        }
+    }
+
+    pub(super) fn settle(&mut self, settled: Settled, outcome: Result<(), Fault>) {
+        let mut reason = Reason::Success;
+        if let Err(fault) = outcome {
+            self.context.metrics.dropped("mqtt", "refused");
+            tracing::debug!(caller = self.device.caller.name(), kind = %fault.kind,
+                why = %fault.message, "a message of an MQTT client was refused");
+            match self.conversation.version() {
+                Version::V5 => reason = Reason::of(&fault),
+                // MQTT 3.1.1 cannot say no: the client is to send it again.
+                Version::V4 if fault.may_pass() && settled.qos > 0 => {
+                    self.device.lock().session.release(settled.id);
+                    self.closing = Some(End::Close(Reason::ServerUnavailable));
+                    return;
+                }
+                Version::V4 => {}
+            }
+        }
+        if settled.qos > 0 {
+            let session = &mut self.device.lock().session;
+            self.conversation
+                .settle(settled.ticket, reason, session, &mut self.out);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Sessions of MQTT clients that outlive their connection, and the messages that wait for them.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tokio::sync::oneshot;
+
+use super::Store;
+use crate::call::{Fault, unix_ms};
+
+/// A session as it is kept. What its texts mean is not this folder's concern.
+#[derive(Clone, Debug)]
+pub struct KeptDevice {
+    /// Names it.
+    pub number: u64,
+    /// The name of the caller.
+    pub caller: String,
+    /// The client identifier.
+    pub client: String,
+    /// Seconds that it outlives its connection.
+    pub expiry: u32,
+    /// When its connection ended, in Unix milliseconds; `None` while it goes on.
+    pub gone: Option<u64>,
+    /// JSON.
+    pub subscriptions: String,
+    /// JSON.
+    pub received: String,
+}
+
+/// A message for a client that is not acknowledged yet.
+#[derive(Clone, Debug)]
+pub struct KeptMessage {
+    /// Its place among them.
+    pub seq: u64,
+    /// Where it goes.
+    pub topic: String,
+    /// 1 or 2.
+    pub qos: u8,
+    /// The retain flag.
+    pub retain: bool,
+    /// QoS 2: the client has received it, but it is not released.
+    pub released: bool,
+    /// When it is of no use any more, in Unix milliseconds.
+    pub expires: Option<u64>,
+    /// JSON.
+    pub beside: String,
+    /// The body.
+    pub payload: Bytes,
+}
+
+impl Store {
+    /// Keeps a session, or what became of it; what is kept as received stays.
+    pub fn keep_device(
+        &self,
+        device: KeptDevice,
+        told: impl FnOnce(Result<(), Fault>) + Send + 'static,
+    ) -> Result<(), Fault> {
+        self.submit(
+            move |db| {
+                let mut keep = db.prepare_cached(
+                    "INSERT INTO device (number, caller, client, expiry, gone, subscriptions)
+                     VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO UPDATE SET
+                     expiry = excluded.expiry, gone = excluded.gone,
+                     subscriptions = excluded.subscriptions",
+                )?;
+                let gone = device.gone.map(|gone| gone as i64);
+                keep.execute(params![
+                    device.number as i64,
+                    device.caller,
+                    device.client,
+                    device.expiry,
+                    gone,
+                    device.subscriptions,
+                ])?;
+                Ok(())
+            },
+            told,
+        )
+    }
+
+    /// Forgets a session and all that waits for it.
+    pub fn forget_device(&self, number: u64) -> Result<(), Fault> {
+        self.submit(
+            move |db| {
+                db.prepare_cached("DELETE FROM device WHERE number = ?")?
+                    .execute([number as i64])?;
+                db.prepare_cached("DELETE FROM device_message WHERE device = ?")?
+                    .execute([number as i64])
+            },
+            drop,
+        )
+    }
+
+    /// Keeps which messages of QoS 2 of a client are noted; done once that is on disk.
+    pub fn keep_received(
+        &self,
+        number: u64,
+        received: String,
+    ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
+        self.promise(move |db| {
+            db.prepare_cached("UPDATE device SET received = ? WHERE number = ?")?
+                .execute(params![received, number as i64])?;
+            Ok(())
+        })
+    }
+
+    /// Keeps a message for a client; done once it is on disk.
+    pub fn keep_message(
+        &self,
+        number: u64,
+        message: KeptMessage,
+    ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
+        self.promise(move |db| {
+            let mut keep = db.prepare_cached(
+                "INSERT OR REPLACE INTO device_message
+                 (device, seq, topic, qos, retain, expires, beside, payload)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            )?;
+            let expires = message.expires.map(|expires| expires as i64);
+            keep.execute(params![
+                number as i64,
+                message.seq as i64,
+                message.topic,
+                message.qos,
+                message.retain,
+                expires,
+                message.beside,
+                &*message.payload,
+            ])?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a message that was acknowledged.
+    pub fn forget_message(&self, number: u64, seq: u64) -> Result<(), Fault> {
+        self.submit(
+            move |db| {
+                db.prepare_cached("DELETE FROM device_message WHERE device = ? AND seq = ?")?
+                    .execute([number as i64, seq as i64])
+            },
+            drop,
+        )
+    }
+
+    /// Notes that a client has received a message of QoS 2; done once that is on disk.
+    pub fn release_message(
+        &self,
+        number: u64,
+        seq: u64,
+    ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
+        self.promise(move |db| {
+            let mut release = db.prepare_cached(
+                "UPDATE device_message SET released = 1 WHERE device = ? AND seq = ?",
+            )?;
+            release.execute([number as i64, seq as i64])?;
+            Ok(())
+        })
+    }
+
+    /// All sessions that are kept, each with its messages in their order; those that have ended
+    /// meanwhile are forgotten.
+    pub async fn devices(&self) -> Result<Vec<(KeptDevice, Vec<KeptMessage>)>, Fault> {
+        self.write(move |db| {
+            let now = unix_ms() as i64;
+            db.execute(
+                "DELETE FROM device WHERE gone IS NOT NULL AND gone + expiry * 1000 <= ?",
+                [now],
+            )?;
+            db.execute(
+                "DELETE FROM device_message WHERE device NOT IN (SELECT number FROM device)",
+                [],
+            )?;
+            let mut devices = Vec::new();
+            let mut find = db.prepare(
+                "SELECT number, caller, client, expiry, gone, subscriptions, received
+                 FROM device ORDER BY number",
+            )?;
+            let mut rows = find.query([])?;
+            while let Some(row) = rows.next()? {
+                let device = KeptDevice {
+                    number: row.get::<_, i64>(0)? as u64,
+                    caller: row.get(1)?,
+                    client: row.get(2)?,
+                    expiry: row.get(3)?,
+                    gone: row.get::<_, Option<i64>>(4)?.map(|gone| gone as u64),
+                    subscriptions: row.get(5)?,
+                    received: row.get(6)?,
+                };
+                let messages = messages(db, device.number)?;
+                devices.push((device, messages));
+            }
+            Ok(devices)
+        })
+        .await
+    }
+
+    /// The highest number of a session that there was.
+    pub async fn last_device(&self) -> Result<u64, Fault> {
+        self.read(|db| {
+            let last: Option<i64> = db
+                .query_row("SELECT max(number) FROM device", [], |row| row.get(0))
+                .optional()?
+                .flatten();
+            Ok(last.unwrap_or(0) as u64)
+        })
+        .await
+    }
+
+    /// A change, and what tells when it is on disk.
+    fn promise(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
+        let (tell, told) = oneshot::channel();
+        // Whoever asked may have gone away.
+        self.submit(change, move |outcome| {
+            tell.send(outcome).unwrap_or_default()
+        })?;
+        Ok(told)
+    }
+}
+
+fn messages(db: &Connection, number: u64) -> rusqlite::Result<Vec<KeptMessage>> {
+    let mut find = db.prepare_cached(
+        "SELECT seq, topic, qos, retain, released, expires, beside, payload
+         FROM device_message WHERE device = ? ORDER BY seq",
+    )?;
+    let rows = find.query_map([number as i64], |row| {
+        Ok(KeptMessage {
+            seq: row.get::<_, i64>(0)? as u64,
+            topic: row.get(1)?,
+            qos: row.get(2)?,
+            retain: row.get(3)?,
+            released: row.get(4)?,
+            expires: row.get::<_, Option<i64>>(5)?.map(|expires| expires as u64),
+            beside: row.get(6)?,
+            payload: row.get::<_, Vec<u8>>(7)?.into(),
+        })
+    })?;
+    rows.collect()
+}

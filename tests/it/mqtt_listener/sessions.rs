@@ -1,0 +1,227 @@
+//! Sessions: who has one, how long, and what is not lost with a connection, nor with callway.
+
+use std::time::Duration;
+
+use super::{BOTH, DEVICE, Device, Hello, World};
+use crate::eventually;
+use crate::support::Version;
+
+#[tokio::test]
+async fn offline_message_queueing() {
+    let world = World::start().await;
+    for version in BOTH {
+        let client = format!("sleeper {version:?}");
+        let hello = Hello::new(version, &client).stays(60);
+        let (mut device, present) = Device::connect(world.port, &hello).await;
+        assert!(!present);
+        device.subscribe("q/+", 2).await;
+        device.goodbye().await;
+        let mut other = world.device(version, "b").await;
+        for qos in [0, 1, 2] {
+            other.publish(&format!("q/{qos}"), "x", qos, false).await;
+        }
+        let (mut device, present) = Device::connect(world.port, &hello).await;
+        assert!(present);
+        assert_eq!(device.hears().await.0, "q/1");
+        assert_eq!(device.hears().await.0, "q/2");
+        device.hears_nothing().await;
+        let (mut device, present) =
+            Device::connect(world.port, &Hello::new(version, &client)).await;
+        assert!(!present, "a clean start forgets it");
+        other.publish("q/1", "x", 1, false).await;
+        device.hears_nothing().await;
+    }
+}
+
+#[tokio::test]
+async fn a_device_misses_nothing_although_callway_is_killed() {
+    let mut world = World::start().await;
+    for version in BOTH {
+        let client = format!("{version:?}");
+        let hello = Hello::new(version, &client).stays(60);
+        let (mut device, _) = Device::connect(world.port, &hello).await;
+        device.subscribe(&format!("k/{client}/#"), 2).await;
+    }
+    let mut other = world.device(Version::V5, "b").await;
+    let mut unacknowledged = Vec::new();
+    for version in BOTH {
+        let client = format!("{version:?}");
+        let topic = |name: &str| format!("k/{client}/{name}");
+        other.publish(&topic("one"), "1", 1, false).await;
+        other.publish(&topic("two"), "2", 2, false).await;
+        // Received, but neither acknowledged nor released.
+        let hello = Hello::new(version, &client).stays(60);
+        let (mut device, present) = Device::connect(world.port, &hello).await;
+        assert!(present);
+        let (_, _, first) = device.take().await;
+        let (_, _, second) = device.take().await;
+        let second = second.unwrap();
+        device.packet(0x50, &second.to_be_bytes()).await;
+        device.acknowledged(0x62, second).await;
+        unacknowledged.push((hello, first.unwrap(), second));
+        other.publish(&topic("three"), "3", 1, false).await;
+    }
+    world.daemon.restart().await;
+    let mut other = world.device(Version::V5, "b").await;
+    for (hello, first, second) in unacknowledged {
+        let topic = |name: &str| format!("k/{}/{name}", hello.client);
+        other.publish(&topic("four"), "4", 1, false).await;
+        let (mut device, present) = Device::connect(world.port, &hello).await;
+        assert!(present, "the session outlives callway");
+        device.acknowledged(0x62, second).await;
+        device.packet(0x70, &second.to_be_bytes()).await;
+        let (message, kind, id) = device.take().await;
+        assert_eq!((message.topic, id), (topic("one"), Some(first)));
+        assert_eq!(kind & 8, 8, "it may have been there before");
+        device.packet(0x40, &first.to_be_bytes()).await;
+        assert_eq!(device.hears().await.0, topic("three"));
+        assert_eq!(device.hears().await.0, topic("four"));
+        device.hears_nothing().await;
+    }
+    // What was acknowledged is gone for good.
+    world.daemon.stop().await;
+    world.daemon.again().await;
+    for version in BOTH {
+        let hello = Hello::new(version, &format!("{version:?}")).stays(60);
+        let (mut device, _) = Device::connect(world.port, &hello).await;
+        device.hears_nothing().await;
+    }
+}
+
+#[tokio::test]
+async fn redelivery_on_reconnect() {
+    let world = World::start().await;
+    for version in BOTH {
+        let hello = Hello::new(version, "a").stays(60);
+        let (mut device, _) = Device::connect(world.port, &hello).await;
+        device.subscribe("d/#", 2).await;
+        let mut other = world.device(version, "b").await;
+        other.publish("d/1", "x", 1, false).await;
+        other.publish("d/2", "x", 2, false).await;
+        let (_, kind, first) = device.take().await;
+        assert_eq!(kind, 0x32, "not sent before");
+        let (_, _, second) = device.take().await;
+        drop(device);
+        let (mut device, _) = Device::connect(world.port, &hello).await;
+        let (one, kind, id) = device.take().await;
+        assert_eq!((one.topic.as_str(), kind, id), ("d/1", 0x3a, first));
+        let (two, kind, id) = device.take().await;
+        assert_eq!((two.topic.as_str(), kind, id), ("d/2", 0x3c, second));
+        Device::connect(world.port, &Hello::new(version, "a")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_qos_2_is_taken_once() {
+    let mut world = World::start().await;
+    for version in BOTH {
+        let mut reader = world.device(Version::V5, "reader").await;
+        reader.subscribe("once", 1).await;
+        let hello = Hello::new(version, "a").stays(60);
+        let (mut device, _) = Device::connect(world.port, &hello).await;
+        let id = device.send_publish("once", "x", 4, &[]).await;
+        assert_eq!(device.acknowledged(0x50, id).await, 0);
+        assert_eq!(reader.hears().await.0, "once");
+        // The PUBREC was lost, as far as the client knows; then callway is killed, and so again.
+        for _ in 0..2 {
+            let (mut device, _) = Device::connect(world.port, &hello).await;
+            assert_eq!(device.send_publish("once", "x", 0xc, &[]).await, id);
+            assert_eq!(device.acknowledged(0x50, id).await, 0);
+            world.daemon.restart().await;
+            reader = world.device(Version::V5, "reader").await;
+            reader.subscribe("once", 1).await;
+        }
+        let (mut device, _) = Device::connect(world.port, &hello).await;
+        device.packet(0x62, &id.to_be_bytes()).await;
+        assert_eq!(device.acknowledged(0x70, id).await, 0);
+        reader.hears_nothing().await;
+        device.packet(0x62, &id.to_be_bytes()).await;
+        let unknown = if version == Version::V5 { 0x92 } else { 0 };
+        assert_eq!(device.acknowledged(0x70, id).await, unknown);
+        Device::connect(world.port, &Hello::new(version, "a")).await;
+    }
+}
+
+#[tokio::test]
+async fn take_over() {
+    let world = World::start().await;
+    for version in BOTH {
+        let hello = Hello::new(version, "a").stays(60);
+        let (mut first, _) = Device::connect(world.port, &hello).await;
+        first.subscribe("t", 1).await;
+        let (mut second, present) = Device::connect(world.port, &hello).await;
+        assert!(present);
+        let reason = (version == Version::V5).then_some(0x8e);
+        assert_eq!(first.ended().await, reason);
+        second.publish("t", "x", 0, false).await;
+        assert_eq!(second.hears().await.0, "t", "it has the subscriptions");
+        Device::connect(world.port, &Hello::new(version, "a")).await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_takes_the_session_of_another_caller() {
+    let world = World::start().await;
+    let hello = Hello::new(Version::V5, "same").stays(60);
+    let (mut device, _) = Device::connect(world.port, &hello).await;
+    device.subscribe("secret", 1).await;
+    let mut foreign = hello.clone();
+    foreign.password = Some(DEVICE.to_owned());
+    let (mut foreign, present) = Device::connect(world.port, &foreign).await;
+    assert!(!present);
+    device.publish("secret", "x", 0, false).await;
+    assert_eq!(device.hears().await.0, "secret");
+    foreign.hears_nothing().await;
+}
+
+#[tokio::test]
+async fn session_expiry() {
+    let world = World::start().await;
+    let hello = Hello::new(Version::V5, "a").stays(1);
+    let (device, _) = Device::connect(world.port, &hello).await;
+    device.goodbye().await;
+    assert!(Device::connect(world.port, &hello).await.1);
+    eventually!({
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        !Device::connect(world.port, &hello).await.1
+    });
+    // A DISCONNECT may shorten it, but not begin one.
+    let hello = Hello::new(Version::V5, "b").stays(60);
+    let (mut device, _) = Device::connect(world.port, &hello).await;
+    device.packet(0xe0, &[0, 5, 0x11, 0, 0, 0, 0]).await;
+    assert_eq!(device.ended().await, None);
+    assert!(!Device::connect(world.port, &hello).await.1);
+    let mut device = world.device(Version::V5, "c").await;
+    device.packet(0xe0, &[0, 5, 0x11, 0, 0, 0, 9]).await;
+    assert_eq!(device.ended().await, Some(0x82));
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded() {
+    let world = World::start().await;
+    let hello = Hello::new(Version::V5, "a").stays(60);
+    let (mut device, _) = Device::connect(world.port, &hello).await;
+    device.subscribe("b", 1).await;
+    device.goodbye().await;
+    let mut other = world.device(Version::V5, "b").await;
+    for number in 0..25 {
+        assert_eq!(other.publish("b", &number.to_string(), 1, false).await, 0);
+    }
+    let full = r#"callway_limit_reached_total{limit="device_queue"}"#;
+    assert_eq!(world.daemon.metric(full).await, 5.0);
+    let (mut device, _) = Device::connect(world.port, &hello).await;
+    for number in 0..20 {
+        assert_eq!(device.hears().await.1, number.to_string());
+    }
+    device.hears_nothing().await;
+}
+
+#[tokio::test]
+async fn a_drain_says_so() {
+    let mut world = World::start().await;
+    let mut device = world.device(Version::V5, "a").await;
+    let mut old = world.device(Version::V4, "b").await;
+    let (ended, _) = tokio::join!(device.ended(), world.daemon.stop());
+    assert_eq!(ended, Some(0x8b));
+    assert_eq!(old.ended().await, None);
+}
