@@ -9,10 +9,6 @@ use parking_lot::RwLock;
 use crate::call::{Fault, Kind};
 use crate::store::{Store, Subscription};
 
-/// Subscriptions of one channel, and altogether.
-const MOST_OF_ONE: usize = 20;
-const MOST: usize = 1000;
-
 /// All subscriptions of scripts; cheap to clone.
 #[derive(Clone)]
 pub struct Scripts {
@@ -54,18 +50,13 @@ impl Scripts {
     ///
     /// Returns `overloaded` if there are too many.
     pub async fn add(&self, subscription: Subscription) -> Result<(), Fault> {
-        let full = {
-            let known = self.known.read();
-            let of_one = known.get(&subscription.channel).map_or(0, Vec::len);
-            of_one >= MOST_OF_ONE || known.values().map(Vec::len).sum::<usize>() >= MOST
-        };
-        if full {
+        let (known, kept) = (self.known.clone(), subscription.clone());
+        let then = move || put(&mut known.write(), kept);
+        if !self.store.add_subscription(subscription, then).await? {
             let message = "too many scripts have subscribed already";
             return Err(Fault::new(Kind::Overloaded, message));
         }
-        let (known, kept) = (self.known.clone(), subscription.clone());
-        let then = move || put(&mut known.write(), kept);
-        self.store.add_subscription(subscription, then).await
+        Ok(())
     }
 
     /// Lets it be called no more.

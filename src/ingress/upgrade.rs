@@ -154,7 +154,7 @@ async fn accepted<B>(
             // Its clients look at the close code alone, so a refusal is an opened socket too.
             let opening = match proved.map(|caller| caller.or_else(anonymous)) {
                 Ok(Some(caller)) => {
-                    let session = scriptr::Conversation::new(options.clone());
+                    let session = scriptr::Conversation::new(options.clone(), limits);
                     Opening::Session(caller, Box::new(session))
                 }
                 Ok(None) | Err(_) => Opening::Refusal(CloseCode::InvalidToken, "invalid token"),

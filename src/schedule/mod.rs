@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use self::timing::{is_once, next};
@@ -43,9 +44,10 @@ impl Schedule {
     /// Returns `invalid_params` for what is no time to come, `forbidden` for a method that the
     /// caller may not call, `overloaded` if there are too many.
     pub async fn add(&self, caller: &Caller, method: &str, when: &str) -> Result<String, Fault> {
-        let invalid = |why: String| Fault::new(Kind::InvalidParams, why);
-        let due = next(when, unix_ms()).map_err(invalid)?;
-        let due = due.ok_or_else(|| invalid(format!("{when:?} has passed, or never comes")))?;
+        let Some(due) = next_time(when).await? else {
+            let message = format!("{when:?} has passed, or never comes");
+            return Err(Fault::new(Kind::InvalidParams, message));
+        };
         if !caller.may(Verb::Call, method) {
             let message = format!("no grant of this token allows to call {method:?}");
             return Err(Fault::new(Kind::Forbidden, message));
@@ -100,9 +102,11 @@ async fn watch(context: &Context) {
     }
 }
 
-/// Calls what is due; says how long nothing else is.
+/// Calls what is due; says how long nothing else is. What cannot be called now holds up nothing else
+/// of its group.
 async fn round(context: &Context) -> Result<Duration, Fault> {
     loop {
+        let mut later = None;
         let triggers = context.store.next_triggers(GROUP).await?;
         let now = unix_ms();
         let due: Vec<_> = triggers
@@ -116,16 +120,35 @@ async fn round(context: &Context) -> Result<Duration, Fault> {
             return Ok(wait.map_or(LOOK, Duration::from_millis).min(LOOK));
         }
         for trigger in due {
-            fire(context, trigger).await?;
+            if let Err(fault) = fire(context, trigger).await {
+                later = Some(fault);
+                continue;
+            }
             let again = match is_once(&trigger.when) {
                 true => None,
-                false => next(&trigger.when, unix_ms()).unwrap_or(None),
+                false => match next_time(&trigger.when).await {
+                    Err(fault) if fault.kind != Kind::InvalidParams => return Err(fault),
+                    next => next.unwrap_or(None),
+                },
             };
             context
                 .store
                 .move_trigger(trigger.handle.clone(), again)
                 .await?;
         }
+        if let Some(fault) = later {
+            return Err(fault);
+        }
+    }
+}
+
+/// The next time from now on, looked for beside the event loop: for a day that never comes thousands
+/// of years are looked through.
+async fn next_time(when: &str) -> Result<Option<u64>, Fault> {
+    let when = when.to_owned();
+    match spawn_blocking(move || next(&when, unix_ms())).await {
+        Ok(found) => found.map_err(|why| Fault::new(Kind::InvalidParams, why)),
+        Err(_stopped) => Err(Fault::shutting_down()),
     }
 }
 

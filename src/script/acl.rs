@@ -65,8 +65,13 @@ impl Acl {
         };
         match metadata.acl.and_then(|lists| lists.execute) {
             None => Acl::Open,
-            Some(list) => Acl::Only(list.split(';').map(|one| one.trim().to_owned()).collect()),
+            Some(list) => Acl::listed(&list),
         }
+    }
+
+    /// Of the words in a list that `;` separates.
+    pub fn listed(list: &str) -> Acl {
+        Acl::Only(list.split(';').map(|one| one.trim().to_owned()).collect())
     }
 
     /// Whether this caller may run the script.

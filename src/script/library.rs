@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use super::acl::Acl;
+use super::mentions::Mentions;
 use super::wire::Script;
 
 /// The endings of scripts that this build can run.
@@ -94,14 +95,16 @@ impl Library {
             .map_err(|error| unreadable(path, &error))?;
         let script = match before {
             Some((old, script)) if old == stamp => script,
-            _ => Arc::new(Script {
-                number: self.next.fetch_add(1, Ordering::Relaxed),
-                path: name,
-                source: tokio::fs::read(&file)
-                    .await
-                    .map_err(|error| unreadable(path, &error))?
-                    .into(),
-            }),
+            _ => {
+                let source = tokio::fs::read(&file).await;
+                let source = source.map_err(|error| unreadable(path, &error))?;
+                Arc::new(Script {
+                    number: self.next.fetch_add(1, Ordering::Relaxed),
+                    path: name,
+                    mentions: Mentions::of(&source),
+                    source: source.into(),
+                })
+            }
         };
         let acl = Arc::new(Acl::of(&file).await);
         let entry = Entry {

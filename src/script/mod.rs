@@ -13,6 +13,7 @@ mod js;
 mod library;
 #[cfg(feature = "lua")]
 mod lua;
+mod mentions;
 mod pool;
 mod reach;
 mod service;

@@ -11,6 +11,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use self::fields::{Reader, Writer, broken};
+use super::mentions::Mentions;
 
 /// The length field in front of each frame: 4 bytes, little endian, counts what follows it.
 const HEADER: usize = 4;
@@ -63,6 +64,8 @@ pub struct Script {
     pub path: String,
     /// The text.
     pub source: Bytes,
+    /// What it mentions.
+    pub mentions: Mentions,
 }
 
 /// One call of a script.

@@ -10,6 +10,9 @@ use crate::call::Fault;
 /// Entries of one scope, and bytes of their values.
 const MOST_ENTRIES: i64 = 1000;
 const MOST_BYTES: i64 = 4 * 1024 * 1024;
+/// Subscriptions altogether, and of one channel.
+const MOST_SUBSCRIPTIONS: i64 = 1000;
+const MOST_OF_CHANNEL: i64 = 20;
 
 /// A script that subscribed to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +61,7 @@ impl Store {
             };
             let (entries, bytes): (i64, i64) = db
                 .prepare_cached(
-                    "SELECT count(*), coalesce(sum(length(value)), 0) FROM storage
+                    "SELECT count(*), coalesce(sum(octet_length(value)), 0) FROM storage
                      WHERE scope = ? AND name <> ?",
                 )?
                 .query_row([&scope, &name], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -90,25 +93,40 @@ impl Store {
         .await
     }
 
-    /// Keeps a subscription; `then` learns of it in the order of all changes.
+    /// Keeps a subscription, if there is room; says whether there was. `then` learns of it in the
+    /// order of all changes.
     pub async fn add_subscription(
         &self,
         subscription: Subscription,
         then: impl FnOnce() + Send + 'static,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let change = move |db: &rusqlite::Connection| {
             let Subscription {
                 channel,
                 method,
                 caller,
             } = &subscription;
+            let (all, of_channel): (i64, i64) = db
+                .prepare_cached(
+                    "SELECT count(*), coalesce(sum(channel = ?1), 0) FROM subscription
+                     WHERE channel <> ?1 OR method <> ?2",
+                )?
+                .query_row([channel, method], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            if all >= MOST_SUBSCRIPTIONS || of_channel >= MOST_OF_CHANNEL {
+                return Ok(false);
+            }
             db.prepare_cached(
                 "INSERT OR REPLACE INTO subscription (channel, method, caller) VALUES (?, ?, ?)",
             )?
-            .execute(params![channel, method, caller])
-            .map(drop)
+            .execute(params![channel, method, caller])?;
+            Ok(true)
         };
-        self.write_then(change, |()| then()).await
+        let then = |kept: &bool| {
+            if *kept {
+                then();
+            }
+        };
+        self.write_then(change, then).await
     }
 
     /// Forgets a subscription.
@@ -124,5 +142,53 @@ impl Store {
                 .map(drop)
         };
         self.write_then(change, |()| then()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Metrics;
+
+    fn open(directory: &tempfile::TempDir) -> Store {
+        let path = directory.path().join("callway.db");
+        Store::open(&path, &Arc::new(Metrics::new())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn storage_is_bounded_in_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(&directory);
+        let put = async |name: &str, value: &str| {
+            let value = Some(value.to_owned());
+            store.put_stored("/a.js".into(), name.into(), value).await
+        };
+        // Four bytes each.
+        let large = "\u{1F600}".repeat(MOST_BYTES as usize / 8);
+        for (name, room) in [("a", true), ("b", true), ("c", false), ("b", true)] {
+            assert_eq!(put(name, &large).await.unwrap(), room, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_subscribed_may_do_so_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(&directory);
+        let add = async |number: i64, caller: &str| {
+            let subscription = Subscription {
+                channel: "c".into(),
+                method: number.to_string().into(),
+                caller: caller.into(),
+            };
+            store.add_subscription(subscription, || ()).await.unwrap()
+        };
+        for number in 0..MOST_OF_CHANNEL {
+            assert!(add(number, "a").await);
+        }
+        assert!(!add(MOST_OF_CHANNEL, "a").await, "there is no room");
+        assert!(add(0, "b").await, "it has its room");
+        let kept = store.subscriptions().await.unwrap();
+        assert_eq!(kept.len() as i64, MOST_OF_CHANNEL);
+        assert_eq!(kept.iter().filter(|one| &*one.caller == "b").count(), 1);
     }
 }

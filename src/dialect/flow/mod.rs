@@ -9,7 +9,6 @@ mod asker;
 mod conversation;
 mod frame;
 mod message;
-pub mod multipart;
 mod reply;
 pub mod rest;
 mod thread;

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use super::failure::Failure;
 use super::routed;
 use super::wire::{self, Voice, Wanted};
-use crate::call::{Fault, Outcome, Text};
+use crate::call::{Fault, Kind, Outcome, Text};
 use crate::channel::{Placed, Shape};
-use crate::config::ScriptrOptions;
+use crate::config::{Limits, ScriptrOptions};
 use crate::dialect::{CloseCode, Effect, Effects, Request, Session, Ticket, Told};
 
-/// Replies that may wait for the one of an earlier call. Calls under way have a bound of their own;
+/// Replies that may wait for an earlier one. Requests that want something have a bound of their own;
 /// this one is for clients that send nonsense meanwhile.
 const WAITING: usize = 1024;
 
@@ -21,6 +21,9 @@ const WAITING: usize = 1024;
 pub struct Conversation {
     options: Arc<ScriptrOptions>,
     voice: Voice,
+    /// Requests that may be unanswered where replies keep their order. Those count too whose reply is
+    /// there and waits for its turn: replies may be large.
+    most: usize,
     next: Ticket,
     /// What was asked and not answered yet, in the order in which it came.
     asked: VecDeque<Asked>,
@@ -37,13 +40,19 @@ struct Asked {
 
 impl Conversation {
     /// With the options of its endpoint.
-    pub fn new(options: Arc<ScriptrOptions>) -> Conversation {
+    pub fn new(options: Arc<ScriptrOptions>, limits: &Limits) -> Conversation {
         Conversation {
             voice: Voice::new(options.legacy_envelope),
             options,
+            most: limits.in_flight_per_connection,
             next: 0,
             asked: VecDeque::new(),
         }
+    }
+
+    /// Whether nothing more is begun, because too many replies wait for their turn.
+    fn is_full(&self) -> bool {
+        self.options.ordered && self.asked.len() >= self.most
     }
 
     fn fail(&mut self, client_id: Option<String>, failure: &Failure, effects: &mut Effects) {
@@ -150,6 +159,12 @@ impl Session for Conversation {
         let wire::Asked { client_id, what } = wire::read(&text);
         match what {
             Err(failure) => self.fail(client_id, &failure, effects),
+            Ok(_) if self.is_full() => {
+                effects.push(Effect::Limit("in_flight_per_connection"));
+                let message = format!("{} requests are unanswered already", self.most);
+                let fault = Fault::new(Kind::Overloaded, message);
+                self.fail(client_id, &Failure::of(&fault), effects);
+            }
             Ok(wanted) => self.carry_out(client_id, wanted, effects),
         }
     }
@@ -197,12 +212,13 @@ mod tests {
     use crate::router::Template;
 
     fn conversation(ordered: bool) -> (Conversation, String) {
-        let mut conversation = Conversation::new(Arc::new(ScriptrOptions {
+        let options = Arc::new(ScriptrOptions {
             anonymous: None,
             legacy_envelope: false,
             ordered,
             methods: Template::parse("acme/{path...}").unwrap(),
-        }));
+        });
+        let mut conversation = Conversation::new(options, &Limits::default());
         let mut effects = Effects::new();
         conversation.opened(&mut effects);
         let greeting = sent(&effects).remove(0);
@@ -339,6 +355,38 @@ mod tests {
         assert_eq!(answers.len(), 2, "the third waits for the second");
         assert_eq!(answers[1]["errorCode"], "CHANNEL_NOT_FOUND");
         assert_eq!(answers[1]["statusCode"], "404");
+    }
+
+    #[test]
+    fn replies_behind_a_slow_call_are_bounded() {
+        let most = Limits::default().in_flight_per_connection as u64;
+        for ordered in [true, false] {
+            let (mut conversation, _) = conversation(ordered);
+            say(&mut conversation, r#"{"method":"slow","id":"slow"}"#);
+            let mut begun = 0;
+            // Each is answered at once, so that none of them is under way.
+            for ticket in 1..2 * most {
+                let made = calls(&say(&mut conversation, r#"{"method":"fast","id":"fast"}"#));
+                begun += made.len() as u64;
+                if !made.is_empty() {
+                    reply(&mut conversation, ticket, ok());
+                }
+            }
+            assert_eq!(begun, if ordered { most - 1 } else { 2 * most - 1 });
+            let mut effects = Effects::new();
+            conversation.outcome(0, ok(), &mut effects);
+            let answers = sent(&effects);
+            if ordered {
+                assert_eq!(answers.len() as u64, 2 * most);
+                let last = &answers[answers.len() - 1];
+                assert_eq!(
+                    (&last["statusCode"], &last["errorCode"]),
+                    (&"503".into(), &"OVERLOADED".into())
+                );
+            }
+            let again = say(&mut conversation, r#"{"method":"fast"}"#);
+            assert_eq!(calls(&again).len(), 1, "there is room again");
+        }
     }
 
     #[test]

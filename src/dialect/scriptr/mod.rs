@@ -6,7 +6,7 @@
 mod command;
 mod conversation;
 mod failure;
-mod multipart;
+mod form;
 mod rest;
 mod wire;
 

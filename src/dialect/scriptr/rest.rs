@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
-use super::multipart::{Form, file};
+use super::form::{self, Form, file};
 use super::routed;
 use super::wire::{json as quoted, push_log};
 use crate::auth::Secret;
@@ -64,9 +64,7 @@ impl HttpDialect for Rest {
         if !has_type(head, MULTIPART) {
             return Query::credentials(body);
         }
-        // What is no form is refused once it is known who sent it.
-        let form = Form::read(content_type(head), body);
-        form.map_or_else(|_| Vec::new(), |form| form.credentials)
+        form::credentials(content_type(head), body)
     }
 
     fn read(&self, head: &Head, body: Bytes) -> Result<Asked, Fault> {

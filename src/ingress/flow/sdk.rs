@@ -14,14 +14,15 @@ use super::{Exchange, SOCKETS};
 use crate::auth::{Secret, digest};
 use crate::call::{Fault, Kind};
 use crate::channel::{Placed, Query};
-use crate::dialect::flow::multipart::{self, Part};
 use crate::dialect::flow::{
     Asker, Entrance, Message, Pass, Said, Thread, client_of, entry, of_event, ok, with_secret,
 };
-use crate::dialect::http::Answer;
+use crate::dialect::http::{Answer, Part, parts};
 
 /// Events that are looked through for what a user has not seen.
 const RECENT: usize = 20;
+/// Parts of an upload; a form with more is refused.
+const MOST_PARTS: usize = 16;
 
 impl Exchange<'_> {
     /// A URL for one socket, for those who know their client's id; where threads have secrets, and
@@ -132,7 +133,7 @@ impl Exchange<'_> {
     pub(super) async fn upload(&self, body: Incoming) -> Result<Answer, Fault> {
         let body = self.body(body).await?;
         let kind = self.head.header("content-type").unwrap_or_default();
-        let parts = multipart::read(kind, &body)?;
+        let parts = parts(kind, &body, MOST_PARTS)?;
         let part = |name: &str| {
             let found = parts.iter().find(|part| part.name == name);
             found.ok_or_else(|| invalid(&format!("the form has no part {name:?}")))

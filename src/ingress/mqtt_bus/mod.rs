@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 pub(super) use self::answer::Answer;
 pub use self::events::MqttEvents;
@@ -167,17 +167,8 @@ impl Shared {
         delivery: Delivery,
         receipt: Receipt,
     ) {
-        // Those of QoS 1 and 2 have a bound already: that on what is not acknowledged.
-        let place = match delivery.qos {
-            0 => match self.waiting_places.clone().try_acquire_owned() {
-                Ok(place) => Some(place),
-                Err(_full) => {
-                    self.context.metrics.limit_reached("bus_calls");
-                    self.context.metrics.dropped("mqtt", "no_place");
-                    return receipt.ack();
-                }
-            },
-            _ => None,
+        let Ok(place) = self.waiting_place(delivery.qos) else {
+            return receipt.ack();
         };
         let shared = self.clone();
         self.context.tasks.spawn(async move {
@@ -187,6 +178,20 @@ impl Shared {
             }
             drop(place);
         });
+    }
+
+    /// A place for what may wait for a disk; counts what finds none.
+    fn waiting_place(&self, qos: u8) -> Result<Option<OwnedSemaphorePermit>, TryAcquireError> {
+        // What comes with QoS 1 or 2 has a bound already: that on what is not acknowledged.
+        if qos > 0 {
+            return Ok(None);
+        }
+        let place = self.waiting_places.clone().try_acquire_owned();
+        if place.is_err() {
+            self.context.metrics.limit_reached("bus_calls");
+            self.context.metrics.dropped("mqtt", "no_place");
+        }
+        place.map(Some)
     }
 
     async fn settle(&self, question: Result<Question, Fault>, delivery: &Delivery) -> Settled {

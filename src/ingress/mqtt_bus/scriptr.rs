@@ -49,7 +49,7 @@ impl MqttAddresses {
         let (question, _) = question::invoke(&self.context.config.limits, &delivery);
         match (publication(&delivery.payload), question) {
             (Some((channel, payload)), Ok(question)) if !delivery.retained => {
-                self.publish(question, channel, payload, receipt);
+                self.publish(question, channel, payload, delivery.qos, receipt);
             }
             _ => self.call(link, None, delivery, receipt),
         }
@@ -61,8 +61,18 @@ impl MqttAddresses {
     }
 
     /// What an older device publishes in the words of its WebSocket.
-    fn publish(&self, question: Question, channel: String, payload: Payload, receipt: Receipt) {
+    fn publish(
+        &self,
+        question: Question,
+        channel: String,
+        payload: Payload,
+        qos: u8,
+        receipt: Receipt,
+    ) {
         let (shared, context) = (self.calls.0.clone(), self.context.clone());
+        let Ok(place) = shared.waiting_place(qos) else {
+            return receipt.ack();
+        };
         self.context.tasks.spawn(async move {
             let settled = match shared.authenticate(&question).await {
                 Ok(caller) => publish(&context, caller, &question, channel, payload).await,
@@ -78,6 +88,7 @@ impl MqttAddresses {
                     receipt.ack();
                 }
             }
+            drop(place);
         });
     }
 }

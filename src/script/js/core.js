@@ -181,10 +181,7 @@
         });
       },
       isIdInAcl: function (id, acl) {
-        return String(acl).split(";").some(function (one) {
-          one = one.trim();
-          return one === id || /^(anonymous|authenticated)$/i.test(one);
-        });
+        return serve("acl", { id: String(id), acl: String(acl) });
       },
       // callway adds what its listener allows by itself.
       configuration: { crossDomainHeaders: {} }

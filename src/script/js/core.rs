@@ -8,42 +8,19 @@ use rquickjs::{Coerced, Ctx, Error, Exception, Function, Object, Value};
 use super::globals::{ask, text};
 use super::world::options;
 use crate::script::host::Session;
+use crate::script::mentions::Mentions;
 use crate::script::wire::Ask;
 
 /// The modules that there are without a file.
 pub const MODULES: [&str; 7] = [
     "http", "log", "pubsub", "channel", "storage", "mqtt", "queue",
 ];
-/// What scripts find without `require`.
-const GLOBALS: [&str; 6] = [
-    "storage",
-    "subscribe",
-    "schedule",
-    "unschedule",
-    "isIdInAcl",
-    "configuration",
-];
-/// scriptr's built-in functions that callway has not: to touch one throws.
-const MISSING: [&str; 8] = [
-    "isGroupInAcl",
-    "runAs",
-    "sendMail",
-    "jsonToXml",
-    "xmlToJson",
-    "push",
-    "pushToGroup",
-    "tweet",
-];
-
 /// Defines the names that a script mentions; nothing is made yet. It may use each for something of
 /// its own. Most scripts mention none, and each call begins with this.
-pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, source: &[u8]) -> Result<(), Error> {
-    let Ok(source) = std::str::from_utf8(source) else {
-        return Ok(());
-    };
+pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, mentions: Mentions) -> Result<(), Error> {
     let globals = ctx.globals();
-    let wanted = |name: &str| source.contains(name) && !globals.contains_key(name).unwrap_or(true);
-    for name in GLOBALS.into_iter().filter(|name| wanted(name)) {
+    let wanted = |name: &&str| !globals.contains_key(*name).unwrap_or(true);
+    for name in mentions.globals().filter(wanted) {
         let session = session.clone();
         let get = move |ctx: Ctx<'js>| {
             let globals: Object = core(&ctx, &session)?.get("globals")?;
@@ -53,7 +30,7 @@ pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, source: &[u8]) -> Resu
         };
         lazy(ctx, name, get)?;
     }
-    for name in MISSING.into_iter().filter(|name| wanted(name)) {
+    for name in mentions.missing().filter(wanted) {
         let refuse = move |ctx: Ctx<'js>| -> Result<Value<'js>, Error> {
             let message = format!("{name} is not provided by callway");
             Err(Exception::throw_message(&ctx, &message))

@@ -79,7 +79,7 @@ fn load<'js>(
         ));
     }
     tail.push('}');
-    core::define(ctx, session, &script.source)?;
+    core::define(ctx, session, script.mentions)?;
     let code = compile(ctx, &script.path, &script.source, &tail)?;
     found.set("path", script.path)?;
     found.set("code", code)?;

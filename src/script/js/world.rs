@@ -101,7 +101,7 @@ fn load<'js>(
     session: &Rc<Session>,
     script: &Script,
 ) -> Result<Function<'js>, Error> {
-    core::define(ctx, session, &script.source)?;
+    core::define(ctx, session, script.mentions)?;
     compile(ctx, &script.path, &script.source, "")
 }
 

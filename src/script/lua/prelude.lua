@@ -73,6 +73,7 @@ storage = { ["local"] = scope(false), global = scope(true) }
 
 function schedule(script, when) return serve("schedule", { script = script, when = when }) end
 function unschedule(handle) return serve("unschedule", { handle = handle }) end
+function isIdInAcl(id, acl) return serve("acl", { id = id, acl = acl }) end
 function subscribe(channel, script) serve("subscribe", { channel = channel, script = script }) end
 
 -- scriptr's modules, for `require`. They raise faults instead of answering with a status.
@@ -131,13 +132,16 @@ local case_insensitive = table.freeze({
 
 -- The globals of a call. Made here because a table of known shape costs one step here and one
 -- for each field from outside.
-local function environment(seed, body, raw, parameters, headers, id, method, uri, query, script, user)
+local function environment(
+	seed, body, raw, parameters, headers, id, method, uri, query, script, user, files, account
+)
 	randomseed(seed)
 	local request = {
 		body = body, rawBody = raw, parameters = parameters or {},
 		headers = setmetatable(headers or {}, case_insensitive),
 		id = id, method = method, pathInfo = uri, URI = uri, queryString = query,
-		scriptName = script, user = { id = user, name = user }, files = {},
+		scriptName = script, user = { id = user, name = user }, files = files or {},
+		account = { accountKey = account },
 	}
 	local globals = { request = request, _G = false, require = false }
 	globals._G = globals

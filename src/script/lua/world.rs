@@ -160,6 +160,10 @@ impl World {
                 Some(headers)
             }
         };
+        let files = match http.and_then(|http| http.files.as_ref()) {
+            Some(files) => json::read(lua, files, &self.shared.array)?,
+            None => Value::Nil,
+        };
         // The generator's state is shared by all calls; nobody may foresee another's numbers.
         let seed = u32::from_ne_bytes(
             *uuid::Uuid::new_v4()
@@ -180,6 +184,8 @@ impl World {
             http.map_or("", |http| http.query.as_str()),
             script.path.trim_start_matches('/'),
             work.caller.as_str(),
+            files,
+            work.account.as_str(),
         ))
     }
 }

@@ -199,6 +199,7 @@ impl Pool {
                     context: &self.context,
                     call,
                     script,
+                    anonymous: &self.anonymous,
                 };
                 asking.serve(&name, &arguments).await.map(Answer::Value)
             }

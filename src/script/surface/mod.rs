@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::call::{Call, CallId, Fault, Kind, Payload, Via};
 use crate::context::Context;
+use crate::script::acl::{Acl, Anonymous};
 
 /// Whose script asks.
 pub struct Asking<'a> {
@@ -20,6 +21,8 @@ pub struct Asking<'a> {
     pub call: &'a Call,
     /// The script's path.
     pub script: &'a str,
+    /// Who is not authenticated.
+    pub anonymous: &'a Anonymous,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +34,12 @@ struct Timing {
 #[derive(Deserialize)]
 struct Handle {
     handle: String,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    id: String,
+    acl: String,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +65,10 @@ impl Asking<'_> {
             "unschedule" => {
                 let Handle { handle } = read(what, arguments)?;
                 json!(self.context.schedule.remove(&handle).await?)
+            }
+            "acl" => {
+                let Listed { id, acl } = read(what, arguments)?;
+                json!(Acl::listed(&acl).permits(&id, self.anonymous))
             }
             "subscribe" => self.subscribe(read(what, arguments)?).await?,
             "unsubscribe" => self.unsubscribe(read(what, arguments)?).await?,

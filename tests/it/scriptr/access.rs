@@ -33,6 +33,10 @@ async fn a_scripts_own_acl_says_no() {
             r#"{"acl":{"execute":"somebody; group:us"}}"#,
         )
         .script("through.js", r#"return callway.call("other");"#)
+        .script(
+            "asks.js",
+            r#"return [isIdInAcl(request.user.id, "AUTHENTICATED; x"), isIdInAcl("x", "y; x")];"#,
+        )
         .start()
         .await;
     let status = async |http: &Http, path: &str| {
@@ -47,6 +51,10 @@ async fn a_scripts_own_acl_says_no() {
     assert_eq!(status(&visitor, "/open/anyone").await.0, 200);
     assert_eq!(status(&visitor, "/open/known").await, denied);
     let tester = daemon.http();
+    for (http, path, authenticated) in [(&visitor, "/open/asks", false), (&tester, "/asks", true)] {
+        let asked = http.get(path).await.json();
+        assert_eq!(asked["response"]["result"], json!([authenticated, true]));
+    }
     assert_eq!(status(&tester, "/known").await.0, 200);
     assert_eq!(status(&tester, "/other").await, denied);
     assert_eq!(status(&tester, "/through").await.0, 500);

@@ -297,6 +297,11 @@ async fn files_are_seen_by_scripts() {
             r#"var file = request.files.doc ? request.files.doc[1] : request.files.file[0];
             return [request.parameters, file, btoa(file.content), request.rawBody];"#,
         )
+        .script(
+            "lua/files.lua",
+            r#"local files, account = request.files.doc, request.account.accountKey
+            return { files[1].content, files[2].size, account, isIdInAcl("x", "a; x") }"#,
+        )
         .start()
         .await;
     let body = format!(
@@ -318,6 +323,14 @@ async fn files_are_seen_by_scripts() {
     });
     let result = &reply.json()["response"]["result"];
     assert_eq!(*result, json!([{"q": "1", "t": "22"}, file, "/wA=", ""]));
+    let reply = form.send("POST", "/lua/lua/files", &body).await;
+    let result = &reply.json()["response"]["result"];
+    assert_eq!(
+        *result,
+        json!(["A", 2, "callway", true]),
+        "{}",
+        text(&reply)
+    );
 
     let upload = daemon.http().header("content-type", "text/csv");
     let reply = upload.send("POST", "/files?fileName=x.csv", b"a,b").await;
