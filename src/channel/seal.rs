@@ -2,7 +2,8 @@
 //!
 //! Where people speak under their names, a payload alone proves nothing: whoever may publish to
 //! the channel, over any transport, could write any name into it. The random part of a sealed id
-//! is a MAC over the channel and the payload, so it cannot be made up and fits nothing else.
+//! is a MAC over the channel and the payload, so it cannot be made up and fits nothing else. It can
+//! be copied with its event, so what comes in from a bus never keeps one.
 
 use std::sync::Arc;
 
@@ -38,11 +39,16 @@ impl Seal {
 
     /// Whether an event has a sealed id of its own.
     pub fn is_on(&self, event: &Event) -> bool {
-        let id = event.id.as_bytes();
+        self.fits(event.id, &event.channel, event.payload.bytes())
+    }
+
+    /// Whether this is the sealed id of an event with this payload.
+    pub fn fits(&self, id: Uuid, channel: &str, payload: &[u8]) -> bool {
+        let id = id.as_bytes();
         let stamp = id[..6]
             .iter()
             .fold(0, |ms, byte| ms << 8 | u64::from(*byte));
-        let sealed = self.id(&event.channel, event.payload.bytes(), stamp);
+        let sealed = self.id(channel, payload, stamp);
         sealed.as_bytes().ct_eq(id).into()
     }
 }

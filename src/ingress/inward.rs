@@ -163,16 +163,18 @@ impl Inward {
     }
 
     fn event(&self, channel: String, arrival: &Arrival<'_>) -> Publish {
+        let payload = Payload::from_body(arrival.payload.clone(), arrival.content_type);
+        // With a sealed id it is the copy of a message that callway has vouched for already.
+        let seal = &self.context.seal;
+        let id = arrival.id.and_then(|id| Uuid::try_parse(id).ok());
+        let id = id.filter(|id| !seal.fits(*id, &channel, payload.bytes()));
         Publish {
             channel: channel.into(),
-            payload: Payload::from_body(arrival.payload.clone(), arrival.content_type),
+            payload,
             origin: self.origin.clone(),
             hops: arrival.hops,
             // One id for all tries to keep it.
-            id: arrival
-                .id
-                .and_then(|id| Uuid::try_parse(id).ok())
-                .or_else(|| Some(ordered_id())),
+            id: id.or_else(|| Some(ordered_id())),
             traceparent: arrival
                 .traceparent
                 .filter(|text| is_traceparent(text))

@@ -128,7 +128,7 @@ fn what_is_commented_out_works_too_and_states_the_defaults() {
         .load(&uncommented())
         .unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((config.buses.len(), config.routes.len()), (2, 5));
-    assert_eq!((config.channels.len(), config.services.len()), (2, 1));
+    assert_eq!((config.channels.len(), config.services.len()), (3, 1));
     let (shown, default) = (config.limits, Limits::default());
     assert_eq!(format!("{shown:?}"), format!("{default:?}"));
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Reading, duration, flag, names_token, rows, text};
+use super::{Reading, duration, flag, has_row, names_token, rows, text};
 use crate::auth::Secret;
 use crate::config::node::Node;
 use crate::config::{FlowClient, FlowOptions, Webhook, secret};
@@ -81,11 +81,7 @@ fn channel(reading: &mut Reading<'_>, node: &Node) -> Option<Pattern> {
         );
         return None;
     }
-    let taken = rows(reading.root, "channel").iter().any(|row| {
-        let pattern = text(row, "name").map(Pattern::parse);
-        matches!(pattern, Some(Ok(pattern)) if pattern.covers(&channel))
-    });
-    if !taken {
+    if !has_row(reading.root, &channel) {
         let message = format!(
             "no [[channel]] row takes the threads {channel}; add one with that name and a history"
         );

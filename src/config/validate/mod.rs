@@ -152,6 +152,14 @@ fn names_token(root: &Node, name: &str) -> bool {
     rows.any(|row| text(row, "name") == Some(name))
 }
 
+/// Whether a channel row takes whatever this pattern takes.
+fn has_row(root: &Node, channels: &Pattern) -> bool {
+    rows(root, "channel").iter().any(|row| {
+        let pattern = text(row, "name").map(Pattern::parse);
+        matches!(pattern, Some(Ok(pattern)) if pattern.covers(channels))
+    })
+}
+
 /// Reads a template and compares its captures with the pattern's.
 fn template(reading: &mut Reading<'_>, node: &Node, pattern: Option<&Pattern>) -> Option<Template> {
     let template = reading.keep(node, Template::parse(node.text()?))?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Reading, flag, names_token, rows, text};
+use super::{Reading, flag, has_row, names_token, rows, text};
 use crate::auth::Secret;
 use crate::call::from_hex;
 use crate::config::node::Node;
@@ -24,6 +24,7 @@ pub(super) fn options(reading: &mut Reading<'_>, node: &Node) -> Option<TalkeeOp
     })
 }
 
+/// Rooms need a row, or every message would be refused.
 fn channel(reading: &mut Reading<'_>, node: &Node) -> Option<Template> {
     let written = text(node, "channel").unwrap_or("talkee/{site_id}/{slug}");
     let place = node.get("channel").unwrap_or(node);
@@ -35,6 +36,12 @@ fn channel(reading: &mut Reading<'_>, node: &Node) -> Option<Template> {
             "`channel` holds {site_id} and {slug} once each, such as \"rooms/{site_id}/{slug}\"";
         reading.problem(place, message);
         return None;
+    }
+    if !has_row(reading.root, &pattern) {
+        let message = format!(
+            "no [[channel]] row takes the rooms {pattern}; add one with that name and a history"
+        );
+        reading.problem(place, message);
     }
     reading.keep(place, Template::parse(written))
 }
@@ -98,4 +105,71 @@ fn user(reading: &mut Reading<'_>, row: &Node) -> Option<TalkeeUser> {
         token,
         address,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::parse;
+
+    #[test]
+    fn what_cannot_work_is_said_at_load() {
+        const ROW: &str = "[[channel]]\nname = \"talkee/{site}/{slug}\"";
+        let read = |options: &str, row: &str| {
+            let toml = format!(
+                r#"
+                [[listen]]
+                address = "127.0.0.1:1"
+                [[listen.endpoint]]
+                path = "/"
+                dialect = "talkee"
+                {options}
+                [[token]]
+                name = "web"
+                sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                {row}
+                "#
+            );
+            let read = parse(&toml, Path::new("/nonexistent"));
+            read.map(drop).map_err(|errors| errors.to_string())
+        };
+        read("", ROW).unwrap();
+        for (options, row, says) in [
+            ("", "", "no [[channel]] row takes the rooms"),
+            (
+                r#"channel = "rooms/{site_id}/{slug}""#,
+                ROW,
+                "no [[channel]] row takes the rooms",
+            ),
+            (
+                r#"channel = "talkee/{slug}""#,
+                ROW,
+                "holds {site_id} and {slug}",
+            ),
+            (
+                r#"channel = "talkee/{site_id}/{slug...}""#,
+                ROW,
+                "holds {site_id} and {slug}",
+            ),
+            (
+                r#"users = [{ id = 1, token = "nobody" }]"#,
+                ROW,
+                "there is no token \"nobody\"",
+            ),
+            (
+                r#"users = [{ id = 1, token = "web", address = "0x1" }]"#,
+                ROW,
+                "40 hexadecimal digits",
+            ),
+            (
+                r#"users = [{ id = 1, token = "web" }, { id = 2, token = "web" }]"#,
+                ROW,
+                "two users with the same",
+            ),
+        ] {
+            let said = read(options, row).expect_err(says);
+            assert!(said.contains(says), "{options}: {said}");
+        }
+    }
 }

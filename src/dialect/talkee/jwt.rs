@@ -27,6 +27,7 @@ pub fn issue(secret: &Secret, user_id: u64) -> Result<String, Fault> {
 pub fn user_id(secret: &Secret, token: &Secret) -> Option<u64> {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.leeway = 0;
+    validation.validate_nbf = true;
     let key = DecodingKey::from_secret(secret.expose().as_bytes());
     let read = decode::<Claims>(token.expose(), &key, &validation);
     read.ok().map(|token| token.claims.user_id)
@@ -63,6 +64,7 @@ mod tests {
         for claims in [
             serde_json::json!({"user_id": 7, "exp": 1}),
             serde_json::json!({"user_id": 7}),
+            serde_json::json!({"user_id": 7, "exp": later, "nbf": later - 1}),
             serde_json::json!({"user_id": "7", "exp": later}),
             serde_json::json!({"exp": later}),
         ] {

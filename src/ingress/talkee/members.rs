@@ -45,7 +45,7 @@ impl Members {
         self.options.users.iter().find(|user| is(user))
     }
 
-    /// Who reads without a token, where that is allowed. Nobody can be it by a token.
+    /// As whom everybody reads where no token is needed. Nobody can be it by a token.
     pub(super) fn reader(&self) -> Option<Caller> {
         if !self.options.anonymous_read {
             return None;

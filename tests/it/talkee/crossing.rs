@@ -38,9 +38,22 @@ async fn a_message_reaches_a_device_and_the_device_answers() {
     device.subscribe("chat/1/greenhouse").await;
     let mut bob = enter(&daemon, BOB, "site_id=1&slug=greenhouse").await;
 
+    crate::eventually!(daemon.metric("callway_subscriptions").await >= 1.0);
     let room = "/talkee/ws/messages?site_id=1&slug=greenhouse";
     let said = say(&daemon, ALICE, room, &message("open the window")).await;
-    assert_eq!(device.next().await.json(), said);
+    let arrived = device.next().await;
+    assert_eq!(arrived.json(), said);
+    assert_eq!(bob.next().await, said);
+
+    // A device repeats it, with its id and without saying that callway sent it.
+    let mut copy = Message::new("chat/1/greenhouse", arrived.payload);
+    let id = |(_, value): &(String, String)| uuid::Uuid::try_parse(value).is_ok();
+    copy.user = arrived.user.into_iter().filter(id).collect();
+    assert_eq!(copy.user.len(), 1, "it has an id");
+    device.publish(&copy).await;
+    let heard = bob.next().await;
+    assert_eq!(heard["data"], said["data"]);
+    assert_eq!(heard["user"]["id"], 0, "it is no message of alice any more");
 
     let answer = Message::new("chat/1/greenhouse", "it is open");
     device.publish(&answer).await;

@@ -117,6 +117,8 @@ async fn lists_may_be_bare_and_readers_nameless() {
         nameless.post(ROOM, &message("hi")).await.json()["code"],
         401
     );
+    let powerless = api(&daemon).bearer(POWERLESS).get(ROOM).await.json();
+    assert_eq!(powerless, json!([said]), "a token takes nothing away");
     let refused = api(&daemon).bearer("cw_x").get(ROOM).await.json();
     assert_eq!(refused["code"], 401, "a wrong token is not none");
 }

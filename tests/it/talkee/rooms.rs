@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{ALICE, BOB, ROOM, api, enter, message, say, setup};
@@ -98,37 +99,67 @@ async fn whoever_else_publishes_has_no_users_name() {
     );
 }
 
-/// Many rooms, many members, everyone says something: nobody gets what is not theirs.
+const MEMBERS: usize = 1000;
+const ROOMS: usize = 50;
+
+/// One of the rooms; their names differ by little, some only by what has to be encoded.
+fn room(number: usize) -> String {
+    let look = ["r%2F", "r%252F", "r%2B", "r", "R"][number / 2 % 5];
+    format!("site_id={}&slug={look}{}", 1 + number % 2, number / 10)
+}
+
+/// A thousand callers who may all be everywhere, so that nothing but the rooms keeps them apart;
+/// everyone says something, and nobody gets what is not theirs.
 #[tokio::test]
 async fn a_thousand_members_hear_their_own_rooms_alone() {
-    const MEMBERS: usize = 1000;
-    const ROOMS: usize = 50;
-    let daemon = setup("")
-        .config("[limits]\nauth_failures = \"1000/s\"")
-        .start()
-        .await;
+    let token = |member: usize| format!("cw_token-of-member-{member}");
+    let rows = (0..MEMBERS).map(|member| {
+        let sha256 = callway::auth::digest(&token(member));
+        let rooms = r#"["talkee/{site_id}/{slug}"]"#;
+        format!(
+            "[[token]]\nname = \"member-{member}\"\nsha256 = \"{sha256}\"\n\
+             publish = {rooms}\nsubscribe = {rooms}\n"
+        )
+    });
+    let daemon = setup("").config(&rows.collect::<String>()).start().await;
     let mut members = Vec::new();
-    for number in 0..MEMBERS {
-        // Names that only differ by what has to be encoded.
-        let query = format!("site_id=1&slug=r%2F{}", number % ROOMS);
-        members.push(enter(&daemon, BOB, &query).await);
+    for member in 0..MEMBERS {
+        members.push(enter(&daemon, &token(member), &room(member % ROOMS)).await);
     }
-    let open = || async { daemon.metric(r#"callway_connections{via="ws"}"#).await };
-    eventually!(open().await >= MEMBERS as f64);
-    for room in 0..ROOMS {
-        let path = format!("/talkee/ws/messages?site_id=1&slug=r%2F{room}");
-        say(&daemon, ALICE, &path, &message(&room.to_string())).await;
-        // The same slug in another site, and one that looks like it.
-        let path = format!("/talkee/ws/messages?site_id=2&slug=r%2F{room}");
-        say(&daemon, ALICE, &path, &message("elsewhere")).await;
-        let path = format!("/talkee/ws/messages?site_id=1&slug=r%252F{room}");
-        say(&daemon, ALICE, &path, &message("elsewhere")).await;
+    let inside = || async { daemon.metric("callway_subscriptions").await };
+    eventually!(inside().await >= MEMBERS as f64);
+
+    let text = |member: usize| message(&format!("member {member}"));
+    let path = |number: usize| format!("/talkee/ws/messages?{}", room(number));
+    let (daemon, token, text, path) = (&daemon, &token, &text, &path);
+    join_all((0..ROOMS).map(|number| async move {
+        for member in (number..MEMBERS).step_by(ROOMS) {
+            let said = say(daemon, &token(member), &path(number), &text(member)).await;
+            assert_eq!(said["user"]["full_name"], format!("member-{member}"));
+        }
+    }))
+    .await;
+    // Whatever was said is on its way before this.
+    for number in 0..ROOMS {
+        say(daemon, ALICE, &path(number), &message("the end")).await;
     }
-    for (number, member) in members.iter_mut().enumerate() {
-        let expected = message(&(number % ROOMS).to_string())["data"].clone();
-        assert_eq!(member.next().await["data"], expected);
-    }
-    for member in members.iter_mut().step_by(37) {
-        assert!(member.is_quiet(Duration::from_millis(20)).await);
-    }
+    join_all(
+        members
+            .iter_mut()
+            .enumerate()
+            .map(|(me, socket)| async move {
+                for other in (me % ROOMS..MEMBERS).step_by(ROOMS) {
+                    if other != me {
+                        assert_eq!(socket.next().await["data"], text(other)["data"], "{me}");
+                    }
+                }
+                assert_eq!(
+                    socket.next().await["data"],
+                    message("the end")["data"],
+                    "{me}"
+                );
+                assert!(socket.is_quiet(Duration::from_millis(300)).await, "{me}");
+            }),
+    )
+    .await;
 }
