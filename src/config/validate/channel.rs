@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bus::{amqp_named, declared, is_topic, mqtt_named};
-use super::overlap::{INBOX, overlap, same_amqp, same_mqtt};
+use super::overlap::{INBOX, overlap, same_mqtt};
 use super::{Reading, count, duration, names_token, rows, shape_of, size, template, text};
 use crate::config::node::Node;
 use crate::config::report::Problem;
@@ -117,22 +117,6 @@ fn amqp(
     {
         let message = format!("the exchanges {}* are scriptr's", account.exchange(""));
         reading.problem(node.get("exchange")?, message);
-    }
-    let serves = |other: &&Bus| match other {
-        Bus::Amqp(other) => {
-            other.common.scriptr.is_some()
-                && other.common.name != bus.common.name
-                && same_amqp(other, bus)
-        }
-        Bus::Mqtt(_) => false,
-    };
-    if let Some(other) = buses.iter().find(serves).filter(|_| direction.takes_in()) {
-        let message = format!(
-            "bus {} takes what comes in from the same virtual host, for scriptr's addresses; let \
-             it take this too",
-            other.name()
-        );
-        reading.problem(node.get("bus")?, message);
     }
     Some(ChannelAmqp {
         bus: bus.common.name.clone(),

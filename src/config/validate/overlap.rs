@@ -41,13 +41,13 @@ fn check_account(reading: &mut Reading<'_>, bus: &Bus, buses: &[Bus], index: usi
         |other: &&Bus| other.common().scriptr.as_ref() == Some(account) && same_broker(bus, other);
     let place = bus_place(reading.root, bus, "scriptr");
     let shares = |other: &&Bus| {
-        let queue = matches!(bus, Bus::Amqp(_)) && other.common().scriptr.is_some();
-        queue && !same(other) && same_broker(bus, other)
+        let amqp = matches!(bus, Bus::Amqp(_)) && other.common().scriptr.is_some();
+        amqp && !same(other) && same_broker(bus, other)
     };
     if let Some(other) = buses[..index].iter().find(shares) {
         let message = format!(
-            "bus {} serves another account in the same virtual host, where both would take from \
-             one queue; give each account a virtual host",
+            "bus {} serves another account in the same virtual host, where the exchanges of both \
+             could meet; give each account a virtual host",
             other.name()
         );
         reading.problem(place, message);

@@ -29,9 +29,10 @@ pub(super) struct Events {
     memory: Memory<Binding>,
 }
 
-/// The queue for events. Processes of one group share it, and so the work.
-pub(super) fn queue(config: &Config) -> String {
-    format!("{}.events", config.cluster.group)
+/// The queue for events of a bus. Processes of one group share it, and so the work; two buses that
+/// lead to one virtual host do not, for each wants other events.
+pub(super) fn queue(config: &Config, bus: &AmqpBus) -> String {
+    format!("{}.{}.events", config.cluster.group, bus.common.name)
 }
 
 /// What the channels of a bus take in: exchanges and binding keys.
@@ -43,7 +44,7 @@ fn wanted(config: &Config, bus: &AmqpBus) -> Vec<Binding> {
             continue;
         }
         let binding = Binding {
-            queue: queue(config),
+            queue: queue(config, bus),
             exchange: amqp.exchange.clone(),
             // AMQP's word for one level.
             key: amqp
@@ -70,7 +71,7 @@ fn scriptr(config: &Config, bus: &AmqpBus) -> Vec<Binding> {
         .filter_map(|row| row.pattern.literal());
     let bindings = names.flat_map(|name| {
         [account.message_key(name), account.invoke_key(name)].map(|key| Binding {
-            queue: queue(config),
+            queue: queue(config, bus),
             exchange: account.exchange(name),
             key,
         })
@@ -83,7 +84,7 @@ impl Events {
         let config = &context.config;
         let memory = format!("amqp/{}/bound", bus.common.name);
         Events {
-            queue: queue(config),
+            queue: queue(config, bus),
             wanted: wanted(config, bus),
             exchanges: Exchanges::new(exchanges::inward(config, bus)),
             memory: Memory::new(&context.store, memory),

@@ -183,7 +183,7 @@ impl AmqpLink {
         self.take_in(Intake::Calls(queue.into()), on_message);
     }
 
-    /// Takes the events that channels want of this bus, from the queue `<group>.events`:
+    /// Takes the events that channels want of this bus, from the queue `<group>.<bus>.events`:
     /// `on_message` is asked for each and must not wait. Without such channels it only unbinds
     /// what an earlier configuration had bound.
     pub fn receive_events(&self, on_message: impl Fn(Message, Delivery) + Send + Sync + 'static) {

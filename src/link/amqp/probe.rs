@@ -61,7 +61,7 @@ pub async fn probe(config: &Config, bus: &AmqpBus) -> Vec<Finding> {
         };
         note(what, works);
     }
-    let events = (!inward.is_empty()).then(|| events::queue(config));
+    let events = (!inward.is_empty()).then(|| events::queue(config, bus));
     for queue in bus.calls.iter().chain(&events) {
         let found = look_at_queue(&open, queue).await;
         let (what, works) = to_come(format!("queue {queue:?}"), found);

@@ -135,7 +135,7 @@ async fn what_a_channel_wants_arrives_and_is_settled_once() {
     let client = Amqp::connect(&rabbit.url()).await;
     crate::eventually!(count(&client.channel, "callway.dead").await == 1);
     inside.end().await;
-    assert_eq!(count(&client.channel, "callway.events").await, 0);
+    assert_eq!(count(&client.channel, "callway.office.events").await, 0);
 }
 
 #[tokio::test]
@@ -180,12 +180,12 @@ async fn what_no_channel_wants_any_more_is_unbound() {
     // Where nothing is wanted at all, nothing fills the queue.
     let inside = Inside::start(&home, &rabbit, &[]);
     crate::eventually!({
-        let before = count(&client.channel, "callway.events").await;
+        let before = count(&client.channel, "callway.office.events").await;
         client
             .publish("amq.topic", "t.1", b"", Default::default())
             .await;
         // Published on the same channel, so it is there now if it is to be.
-        count(&client.channel, "callway.events").await == before
+        count(&client.channel, "callway.office.events").await == before
     });
     inside.link_is(LinkState::Up).await;
 }

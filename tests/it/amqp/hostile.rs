@@ -46,7 +46,7 @@ async fn an_event_that_nobody_can_read_is_parked_alone() {
     };
     publish(b"before").await;
     let mut raw = Raw::connect(&rabbit).await;
-    raw.publish_with_broken_type("callway.events").await;
+    raw.publish_with_broken_type("callway.office.events").await;
     publish(b"after").await;
     let mut seen = Vec::new();
     while !seen.contains(&"after".to_owned()) {
