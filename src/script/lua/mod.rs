@@ -10,7 +10,7 @@ mod world;
 
 use std::rc::Rc;
 
-use mlua::{Function, Lua, Table, Value, VmState};
+use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value, VmState};
 
 pub use self::service::{Machine, Mouth};
 use self::world::World;
@@ -29,6 +29,41 @@ const HIDDEN: [&str; 7] = [
     "require",
     "newproxy",
 ];
+
+/// A machine before callway adds anything to it.
+struct Ground {
+    lua: Lua,
+    /// The globals, with the libraries.
+    base: Table,
+    /// Hidden from scripts.
+    traceback: Function,
+    /// The metatable that marks a table as an array.
+    array: Table,
+    /// The metatable of an environment that falls back on the globals.
+    fallback: Table,
+}
+
+impl Ground {
+    fn new() -> mlua::Result<Ground> {
+        let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
+        let base = lua.globals();
+        let traceback = base.get::<Table>("debug")?.get("traceback")?;
+        let array = lua.create_table()?;
+        let fallback = lua.create_table()?;
+        fallback.raw_set("__index", &base)?;
+        for hidden in [&array, &fallback] {
+            hidden.raw_set("__metatable", false)?;
+            hidden.set_readonly(true);
+        }
+        Ok(Ground {
+            lua,
+            base,
+            traceback,
+            array,
+            fallback,
+        })
+    }
+}
 
 /// Runs Lua scripts.
 pub struct Engine {

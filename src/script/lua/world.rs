@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use mlua::{Function, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
+use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
-use super::{compile, json, problem, show};
+use super::{Ground, compile, json, problem, show};
 use crate::script::host::Session;
 use crate::script::wire::{Ask, End, Script, Thrown, WireForm, Work};
 
@@ -41,16 +41,13 @@ struct Shared {
 
 impl World {
     pub fn new(session: &Rc<Session>) -> mlua::Result<World> {
-        let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
-        let base = lua.globals();
-        let traceback: Function = base.get::<Table>("debug")?.get("traceback")?;
-        let array = lua.create_table()?;
-        array.raw_set("__metatable", false)?;
-        array.set_readonly(true);
-        let fallback = lua.create_table()?;
-        fallback.raw_set("__index", &base)?;
-        fallback.raw_set("__metatable", false)?;
-        fallback.set_readonly(true);
+        let Ground {
+            lua,
+            base,
+            traceback,
+            array,
+            fallback,
+        } = Ground::new()?;
         super::hide(&base)?;
         let shared = Rc::new(Shared {
             session: session.clone(),

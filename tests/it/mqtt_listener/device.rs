@@ -1,10 +1,10 @@
 //! A client that says every byte itself, so that nothing of it is mended by a library.
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::mqtt::{parse_publish, string, variable};
+use crate::support::mqtt::{parse_publish, read_packet, string, variable};
 use crate::support::{Message, PATIENCE, TOKEN, Version};
 
 /// What a CONNECT says.
@@ -144,24 +144,8 @@ impl Device {
 
     /// The next packet; `None` once the connection is gone.
     pub async fn try_read(&mut self) -> Option<(u8, Vec<u8>)> {
-        let read = timeout(PATIENCE, self.read_one()).await;
+        let read = timeout(PATIENCE, read_packet(&mut self.stream)).await;
         read.expect("nothing comes")
-    }
-
-    async fn read_one(&mut self) -> Option<(u8, Vec<u8>)> {
-        let kind = self.stream.read_u8().await.ok()?;
-        let (mut length, mut shift) = (0, 0);
-        loop {
-            let byte = self.stream.read_u8().await.ok()?;
-            length |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).await.ok()?;
-        Some((kind, body))
     }
 
     /// Subscribes; returns the code.

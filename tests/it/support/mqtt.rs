@@ -211,20 +211,25 @@ impl Mqtt {
     }
 
     async fn read(&mut self) -> Option<(u8, Vec<u8>)> {
-        let kind = self.stream.read_u8().await.ok()?;
-        let (mut length, mut shift) = (0, 0);
-        loop {
-            let byte = self.stream.read_u8().await.ok()?;
-            length |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).await.ok()?;
-        Some((kind, body))
+        read_packet(&mut self.stream).await
     }
+}
+
+/// The next packet, its first byte and what follows its length; `None` if there is none.
+pub async fn read_packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let kind = stream.read_u8().await.ok()?;
+    let (mut length, mut shift) = (0, 0);
+    loop {
+        let byte = stream.read_u8().await.ok()?;
+        length |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some((kind, body))
 }
 
 /// §1.5.4 and §1.5.6: two bytes of length, then the bytes.

@@ -8,11 +8,11 @@ mod native;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value};
+use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 
 use self::native::Last;
 pub use self::native::Mouth;
-use super::{compile, hide, json, problem, said, stop_at_budget};
+use super::{Ground, compile, hide, json, problem, said, stop_at_budget};
 use crate::script::host::Budget;
 use crate::script::service::wire::{End, Happened, Start, ToService};
 
@@ -49,20 +49,17 @@ impl Machine {
         budget: &Rc<Budget>,
         limit: Duration,
     ) -> mlua::Result<Machine> {
-        let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
-        let base = lua.globals();
-        let traceback: Function = base.get::<Table>("debug")?.get("traceback")?;
-        let array = lua.create_table()?;
-        array.raw_set("__metatable", false)?;
-        array.set_readonly(true);
-        let globals = lua.create_table()?;
-        globals.raw_set("__index", &base)?;
-        globals.raw_set("__metatable", false)?;
-        globals.set_readonly(true);
+        let Ground {
+            lua,
+            base,
+            traceback,
+            array,
+            fallback,
+        } = Ground::new()?;
         let chunk = compile(&lua, &start.path, start.source.as_bytes())?;
         let runtime = lua.create_table()?;
         runtime.raw_set("array", &array)?;
-        runtime.raw_set("globals", globals)?;
+        runtime.raw_set("globals", fallback)?;
         runtime.raw_set("base", &base)?;
         runtime.raw_set("name", start.name.as_str())?;
         runtime.raw_set("message", start.message)?;
