@@ -1,5 +1,6 @@
 //! What every running part shares.
 
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -30,10 +31,21 @@ pub type Revive = Arc<dyn Fn(Letter) -> BoxFuture<'static, Result<(), Fault>> + 
 /// How long a Flow client may take to open the socket that it was promised.
 const PASS: Duration = Duration::from_secs(60);
 
-/// Cloned into every task. Spawn only through [`Context::tasks`] or [`Context::background`], so that
-/// shutdown can wait.
+/// Cloned into every task, at the cost of a pointer: there is one for each connection at least.
+/// Spawn only through [`Parts::tasks`] or [`Parts::background`], so that shutdown can wait.
 #[derive(Clone)]
-pub struct Context {
+pub struct Context(Arc<Parts>);
+
+impl Deref for Context {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts themselves.
+pub struct Parts {
     /// The validated configuration.
     pub config: Arc<Config>,
     /// Proves callers.
@@ -111,7 +123,7 @@ impl Context {
             once.clone(),
             oneway.clone(),
         );
-        Ok(Context {
+        Ok(Context(Arc::new(Parts {
             auth: Arc::new(auth),
             dispatcher: Arc::new(dispatcher),
             workers: Arc::new(Workers::default()),
@@ -136,7 +148,7 @@ impl Context {
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
             config: Arc::new(config),
-        })
+        })))
     }
 
     /// Keeps a dead letter.

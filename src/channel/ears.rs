@@ -38,6 +38,8 @@ impl Ears {
         let mut patterns = self.patterns.write();
         let ears = patterns.get_or_default(pattern);
         if !ears.iter().any(|other| other.number() == ear.number()) {
+            // Most patterns have one, and are as many as there are devices.
+            ears.reserve_exact(usize::from(ears.is_empty()));
             ears.push(ear.clone());
             self.count.fetch_add(1, Ordering::Release);
         }

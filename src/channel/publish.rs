@@ -132,6 +132,12 @@ impl Receipt {
         self.id
     }
 
+    /// Whether it may be acknowledged at once: it is neither in a history, nor on its way out, nor
+    /// has a listener to put it on disk.
+    pub fn is_kept(&self) -> bool {
+        matches!(self.place, Place::Known(_)) && self.forwarded.is_none() && self.heard.is_empty()
+    }
+
     /// Waits until the event may be acknowledged.
     pub async fn kept(self) -> Result<Kept, Fault> {
         self.delivered_within(Duration::ZERO).await

@@ -19,6 +19,7 @@ mod stream;
 mod talkee;
 mod tls;
 mod upgrade;
+mod work;
 mod ws;
 
 pub use self::admin::Admin;

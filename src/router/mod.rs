@@ -1,6 +1,7 @@
 //! From a method name to an outcome: the routing table and the one way through it.
 
 mod admission;
+mod children;
 mod dispatch;
 mod name;
 mod pattern;

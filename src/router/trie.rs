@@ -1,7 +1,6 @@
 //! The look-up structure over patterns. Its cost depends on the name, not on how many rows exist.
 
-use std::collections::HashMap;
-
+use super::children::Children;
 use super::pattern::{Pattern, Segment};
 
 /// Maps patterns to values and finds the most specific pattern that takes a name: segment by
@@ -14,7 +13,7 @@ pub struct Trie<T> {
 
 #[derive(Debug)]
 struct Node<T> {
-    literal: HashMap<Box<str>, Node<T>>,
+    literal: Children<Node<T>>,
     one: Option<Box<Node<T>>>,
     rest: Option<T>,
     here: Option<T>,
@@ -23,7 +22,7 @@ struct Node<T> {
 impl<T> Default for Node<T> {
     fn default() -> Node<T> {
         Node {
-            literal: HashMap::new(),
+            literal: Children::default(),
             one: None,
             rest: None,
             here: None,
@@ -76,7 +75,7 @@ impl<T> Trie<T> {
         let mut node = &mut self.root;
         for segment in pattern.segments() {
             node = match segment {
-                Segment::Literal(text) => node.literal.entry(text.clone()).or_default(),
+                Segment::Literal(text) => node.literal.get_or_default(text),
                 Segment::One(_) => node.one.get_or_insert_default(),
                 Segment::Rest(_) => return &mut node.rest,
             };

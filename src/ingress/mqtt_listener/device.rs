@@ -5,11 +5,9 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::kept;
 use super::names::Names;
@@ -38,7 +36,6 @@ pub(super) struct Device {
     pub(super) client: Arc<str>,
     pub(super) shared: Arc<Shared>,
     state: Mutex<State>,
-    waker: AtomicWaker,
 }
 
 pub(super) struct State {
@@ -62,8 +59,42 @@ pub(super) struct State {
 
 pub(super) struct Connection {
     pub(super) number: u64,
-    /// Cancelled when another connection takes the session over.
-    pub(super) taken_over: CancellationToken,
+    waker: Option<Waker>,
+}
+
+impl Connection {
+    pub(super) fn new(number: u64) -> Connection {
+        let waker = None;
+        Connection { number, waker }
+    }
+}
+
+impl State {
+    /// Whether the session is still this connection's, and no other has taken it over.
+    pub(super) fn is_of(&self, connection: u64) -> bool {
+        let own = self.connection.as_ref();
+        own.is_some_and(|own| own.number == connection)
+    }
+
+    /// Wakes this one when there is something to send, and when another connection takes the
+    /// session over. False if one has.
+    pub(super) fn register(&mut self, connection: u64, waker: &Waker) -> bool {
+        let own = self.connection.as_mut();
+        let own = own.filter(|own| own.number == connection);
+        own.map(|own| match &mut own.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        })
+        .is_some()
+    }
+
+    /// Wakes the connection, if there is one.
+    pub(super) fn wake(&self) {
+        let waker = self.connection.as_ref().and_then(|own| own.waker.as_ref());
+        if let Some(waker) = waker {
+            waker.wake_by_ref();
+        }
+    }
 }
 
 impl Device {
@@ -89,17 +120,11 @@ impl Device {
                 place: None,
                 heard: BTreeMap::new(),
             }),
-            waker: AtomicWaker::new(),
         })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
-    }
-
-    /// Wakes this one when there is something to send.
-    pub(super) fn register(&self, waker: &Waker) {
-        self.waker.register(waker);
     }
 
     /// Has the hub tell what the subscriptions need, and nothing else.
@@ -177,7 +202,7 @@ impl Device {
         message.stored &= state.kept && message.qos > 0;
         let kept = message.stored.then(|| kept::message(&message));
         let seq = state.session.push(message);
-        self.waker.wake();
+        state.wake();
         let kept = self.shared.store.keep_message(self.number, kept?.at(seq));
         Some(kept.unwrap_or_else(failed))
     }

@@ -58,8 +58,6 @@ pub(super) struct Claim {
     pub(super) connection: u64,
     /// It was there before.
     pub(super) present: bool,
-    /// Cancelled when another connection takes it over.
-    pub(super) taken_over: CancellationToken,
 }
 
 /// Starts the registry with what earlier processes kept, where an endpoint needs one.
@@ -152,14 +150,14 @@ impl Devices {
         (options, expiry): (MqttOptions, Duration),
     ) -> Claim {
         let key = (caller.token().name.clone(), client.clone());
-        let taken_over = CancellationToken::new();
         let mut inside = self.inside.lock();
         let known = inside.sessions.get(&key).cloned();
         let mut will = None;
         if let Some(known) = &known {
             let mut state = known.lock();
-            if let Some(connection) = state.connection.take() {
-                connection.taken_over.cancel();
+            if state.connection.is_some() {
+                state.wake();
+                state.connection = None;
                 // §3.1.2.5: a delayed one is not published if the session goes on.
                 let now = |will: &Will| connect.clean || will.delay == 0;
                 will = state.will.take().filter(now);
@@ -194,10 +192,7 @@ impl Devices {
             }
         }
         let mut state = device.lock();
-        state.connection = Some(Connection {
-            number: connection,
-            taken_over: taken_over.clone(),
-        });
+        state.connection = Some(Connection::new(connection));
         state.expiry = expiry;
         state.will = connect.will.clone();
         drop(state);
@@ -206,7 +201,6 @@ impl Devices {
             device,
             connection,
             present,
-            taken_over,
         }
     }
 
@@ -214,8 +208,7 @@ impl Devices {
     pub(super) fn leave(self: &Arc<Self>, device: &Arc<Device>, connection: u64, lost: bool) {
         let key = (device.caller.token().name.clone(), device.client.clone());
         let mut state = device.lock();
-        let own = |one: &Connection| one.number == connection;
-        if !state.connection.as_ref().is_some_and(own) {
+        if !state.is_of(connection) {
             return; // taken over
         }
         state.connection = None;

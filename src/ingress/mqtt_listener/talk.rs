@@ -13,9 +13,8 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, timeout};
 
@@ -28,6 +27,7 @@ use crate::auth::Source;
 use crate::call::Fault;
 use crate::context::Context;
 use crate::dialect::mqtt::{Conversation, Message, Reason, Ticket, encode};
+use crate::ingress::work::Work;
 
 /// Turns that one connection takes before others get theirs.
 const TURNS: usize = 16;
@@ -70,8 +70,6 @@ struct Settled {
     id: u16,
 }
 
-type Work<T> = FuturesUnordered<BoxFuture<'static, T>>;
-
 /// What a connection begins with.
 pub(super) struct Talk {
     conversation: Conversation,
@@ -93,9 +91,9 @@ struct Going {
     input: BytesMut,
     out: BytesMut,
     /// Goes on after the connection, so that what was taken is kept or refused once.
-    keeping: Work<Done>,
+    keeping: Work<BoxFuture<'static, Done>>,
     /// Is cancelled with the connection.
-    calls: Work<Message>,
+    calls: Work<BoxFuture<'static, Message>>,
     worker: Worker,
     /// One and a half times what the client promised; none if it promised nothing.
     keep_alive: Option<Duration>,
@@ -133,7 +131,6 @@ impl Talk {
         (source, input): (Source, BytesMut),
     ) {
         context.metrics.connection_opened("mqtt");
-        let taken_over = claim.taken_over.clone();
         // Boxed, and its end as well, so that nothing is kept twice while it is idle.
         let going = Box::new(Going {
             socket,
@@ -144,8 +141,8 @@ impl Talk {
             conversation: self.conversation,
             input,
             out: self.out,
-            keeping: Work::new(),
-            calls: Work::new(),
+            keeping: Work::default(),
+            calls: Work::default(),
             worker: Worker::default(),
             keep_alive: Some(self.keep_alive).filter(|time| !time.is_zero()),
             heard: Instant::now(),
@@ -156,13 +153,13 @@ impl Talk {
             draining: false,
             context: context.clone(),
         });
-        going.run(taken_over).await;
+        going.run().await;
         context.metrics.connection_closed("mqtt");
     }
 }
 
 impl Going {
-    async fn run(mut self: Box<Self>, taken_over: tokio_util::sync::CancellationToken) {
+    async fn run(mut self: Box<Self>) {
         let (drain, stop) = (self.context.drain.clone(), self.context.stop.clone());
         let mut caller_ended = pin!(self.device.caller.ended());
         let end = loop {
@@ -170,7 +167,6 @@ impl Going {
             let signal = if self.draining { &stop } else { &drain };
             tokio::select! {
                 biased;
-                () = taken_over.cancelled() => break End::Close(Reason::SessionTakenOver),
                 end = poll_fn(|cx| self.poll(cx)) => break end,
                 () = &mut caller_ended => break End::Close(Reason::NotAuthorized),
                 () = signal.cancelled() => {}
@@ -222,7 +218,9 @@ impl Going {
     }
 
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<End> {
-        self.device.register(cx.waker());
+        if !self.device.lock().register(self.connection, cx.waker()) {
+            return Poll::Ready(End::Close(Reason::SessionTakenOver));
+        }
         let mut turns = TURNS;
         loop {
             let mut moved = false;
@@ -276,11 +274,11 @@ impl Going {
     /// Says whether anything was done.
     fn poll_work(&mut self, cx: &mut TaskContext<'_>) -> bool {
         let mut moved = false;
-        while let Poll::Ready(Some(done)) = self.keeping.poll_next_unpin(cx) {
+        while let Poll::Ready(done) = self.keeping.poll(cx) {
             self.done(done);
             moved = true;
         }
-        while let Poll::Ready(Some(reply)) = self.calls.poll_next_unpin(cx) {
+        while let Poll::Ready(reply) = self.calls.poll(cx) {
             self.push(reply);
             moved = true;
         }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
 
 use crate::dialect::Ticket;
 use crate::dialect::action::{Answer, Question, Refusal};
 use crate::ingress::action::Desk;
+use crate::ingress::work::Work;
 
 /// Questions that a connection may have under way. With more it is not read on: who guesses slows
 /// itself down.
@@ -20,13 +20,13 @@ type Answered = (Ticket, Result<Answer, Refusal>);
 /// The questions of one connection. Dropping it gives them up, but what was to be kept is kept.
 pub(super) struct Accounts {
     desk: Option<Arc<Desk>>,
-    under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
+    under_way: Work<BoxFuture<'static, Answered>>,
 }
 
 impl Accounts {
     /// Those that are asked for at this desk; without one there are none.
     pub(super) fn at(desk: Option<Arc<Desk>>) -> Accounts {
-        let under_way = FuturesUnordered::new();
+        let under_way = Work::default();
         Accounts { desk, under_way }
     }
 
@@ -49,9 +49,6 @@ impl Accounts {
 
     /// The next answer; pending also when nothing was asked.
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Answered> {
-        match self.under_way.poll_next_unpin(cx) {
-            Poll::Ready(Some(answered)) => Poll::Ready(answered),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
+        self.under_way.poll(cx)
     }
 }

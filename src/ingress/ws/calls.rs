@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
@@ -14,6 +13,7 @@ use crate::auth::Caller;
 use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Progress, Via};
 use crate::context::Context;
 use crate::dialect::{Request, Ticket};
+use crate::ingress::work::Work;
 
 /// Pieces of interim news that may wait for the connection; more are dropped and counted.
 const NEWS: usize = 64;
@@ -24,7 +24,7 @@ type News = (Ticket, Box<RawValue>);
 pub(super) struct Calls {
     caller: Caller,
     context: Context,
-    under_way: FuturesUnordered<UnderWay>,
+    under_way: Work<UnderWay>,
     /// Parts of batches that found no place; at most `limits.batch`.
     waiting: VecDeque<(Ticket, Caller, Request, Deadline)>,
     /// Made with the first call that can take news.
@@ -50,7 +50,7 @@ impl Calls {
         Calls {
             caller,
             context,
-            under_way: FuturesUnordered::new(),
+            under_way: Work::default(),
             waiting: VecDeque::new(),
             news: None,
         }
@@ -127,24 +127,17 @@ impl Calls {
     /// Gives up a call.
     pub(super) fn cancel(&mut self, ticket: Ticket) {
         self.waiting.retain(|(waiting, ..)| *waiting != ticket);
-        // The set cannot take out one future, so it is filled anew without it. Rare enough.
-        let all = std::mem::take(&mut self.under_way);
-        self.under_way = all
-            .into_iter()
-            .filter(|call| call.ticket != ticket)
-            .collect();
+        self.under_way.retain(|call| call.ticket != ticket);
         self.fill();
     }
 
     /// The next outcome; pending also when there are no calls.
     pub(super) fn poll_outcome(&mut self, cx: &mut TaskContext<'_>) -> Poll<(Ticket, Outcome)> {
-        match self.under_way.poll_next_unpin(cx) {
-            Poll::Ready(Some(done)) => {
-                self.fill();
-                Poll::Ready(done)
-            }
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        let done = self.under_way.poll(cx);
+        if done.is_ready() {
+            self.fill();
         }
+        done
     }
 
     /// Gives free places to those who wait for one.

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
 
 use crate::auth::Caller;
 use crate::call::{CallId, Fault, Payload, Via};
 use crate::channel::{Happened, Origin, Placed, Position, Publish, Query, Subscriber};
 use crate::context::Context;
 use crate::dialect::{Deed, Ticket, Told};
+use crate::ingress::work::Work;
 
 /// Events that are not on disk yet, and looks into the past, that a connection may have under way.
 /// With more it is not read on: its client slows down, and nothing is refused.
 const MOST_EVENTS: usize = 1024;
 const MOST_LOOKS: usize = 8;
 
-type UnderWay = FuturesUnordered<BoxFuture<'static, (Ticket, Result<Told, Fault>)>>;
+type UnderWay = Work<BoxFuture<'static, (Ticket, Result<Told, Fault>)>>;
 
 /// The channels of one connection. Dropping it ends its subscriptions.
 pub(super) struct Channels {
@@ -43,9 +43,9 @@ impl Channels {
         Channels {
             caller,
             context,
-            events: UnderWay::new(),
-            looks: UnderWay::new(),
-            deeds: UnderWay::new(),
+            events: UnderWay::default(),
+            looks: UnderWay::default(),
+            deeds: UnderWay::default(),
             subscriber: None,
         }
     }
@@ -138,7 +138,7 @@ impl Channels {
     /// The next thing to tell; events only if there is `room` for them.
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>, room: bool) -> Poll<News> {
         for under_way in [&mut self.events, &mut self.looks, &mut self.deeds] {
-            if let Poll::Ready(Some((ticket, told))) = under_way.poll_next_unpin(cx) {
+            if let Poll::Ready((ticket, told)) = under_way.poll(cx) {
                 return Poll::Ready(News::Told(ticket, told));
             }
         }

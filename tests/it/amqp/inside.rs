@@ -123,13 +123,9 @@ impl Inside {
 
     /// Ends as the daemon does.
     pub async fn end(self) {
-        let Context {
-            tasks,
-            background,
-            drain,
-            stop,
-            ..
-        } = self.context.clone();
+        let tasks = self.context.tasks.clone();
+        let background = self.context.background.clone();
+        let (drain, stop) = (self.context.drain.clone(), self.context.stop.clone());
         // What nobody took is given back.
         drop(self);
         drain.cancel();

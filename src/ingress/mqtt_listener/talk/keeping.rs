@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
-use super::{Done, FAREWELL, Going, Settled, Work};
+use super::{Done, FAREWELL, Going, Settled};
 use crate::call::{Fault, Kind};
 use crate::channel::Keeping;
 use crate::dialect::mqtt::topic::{ANSWERS, CALLS, below};
@@ -12,6 +13,7 @@ use crate::dialect::mqtt::{Publish, RECEIVE_MAXIMUM, Ticket};
 use crate::ingress::mqtt_listener::calls::Asked;
 use crate::ingress::mqtt_listener::device::Device;
 use crate::ingress::mqtt_listener::{events, kept};
+use crate::ingress::work::Work;
 
 impl Going {
     /// What a message means: the topic says it.
@@ -33,6 +35,8 @@ impl Going {
         }
         match events::publish(&self.context.hub, &self.device, publish) {
             Ok(_receipt) if settled.qos == 0 => {}
+            // Nothing to wait for; of QoS 2 its identifier may have to be.
+            Ok(receipt) if settled.qos == 1 && receipt.is_kept() => self.settle(settled, Ok(())),
             Ok(receipt) => self.keep(settled, async move { receipt.kept().await.map(drop) }),
             Err(fault) => self.settle(settled, Err(fault)),
         }
@@ -119,7 +123,7 @@ pub(super) async fn kept_by(keeping: Result<Keeping, Fault>) {
 
 /// Finishes what was begun on a connection that is gone: its client sends it again, and is to
 /// find it as it ended.
-pub(super) async fn finish(device: Arc<Device>, mut keeping: Work<Done>) {
+pub(super) async fn finish(device: Arc<Device>, mut keeping: Work<BoxFuture<'static, Done>>) {
     while let Some(done) = keeping.next().await {
         if let Done::Settled(settled, Err(_)) = done {
             device.lock().session.release(settled.id);

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use super::{End, Going};
 use crate::call::unix_ms;
 use crate::dialect::mqtt::{self, Reason};
-use crate::ingress::mqtt_listener::device::State;
 use crate::ingress::mqtt_listener::opening;
 
 /// Bytes that are read, and written, at once.
@@ -54,7 +53,7 @@ impl Going {
             match packet {
                 Ok(packet) => {
                     let mut state = self.device.lock();
-                    if !is_own(&state, self.connection) {
+                    if !state.is_of(self.connection) {
                         return; // another connection has the session
                     }
                     let session = &mut state.session;
@@ -83,7 +82,7 @@ impl Going {
             return;
         }
         let mut state = self.device.lock();
-        if !is_own(&state, self.connection) {
+        if !state.is_of(self.connection) {
             return;
         }
         let mut gone = Vec::new();
@@ -130,9 +129,4 @@ impl Going {
             }
         }
     }
-}
-
-fn is_own(state: &State, connection: u64) -> bool {
-    let own = state.connection.as_ref();
-    own.is_some_and(|own| own.number == connection)
 }
