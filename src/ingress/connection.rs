@@ -54,25 +54,46 @@ pub(super) struct Visit {
     opening: Mutex<Option<Opening>>,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(
+/// Serves a connection to its end. What it does at a time lies in a box of its own, so that one
+/// that is idle keeps no room for its beginning, nor for its end.
+pub(super) fn serve(
     tcp: TcpStream,
     peer: IpAddr,
     door: Arc<Door>,
     place: Place,
     context: Context,
-) {
+) -> impl Future<Output = ()> + Send {
+    let beginning = begin(tcp, peer, door, place.beyond, context).boxed();
+    async move {
+        if let Some(conversation) = beginning.await {
+            conversation.await;
+        }
+        drop(place);
+    }
+}
+
+/// Comes back with what the connection has become, if it was no more than requests.
+async fn begin(
+    tcp: TcpStream,
+    peer: IpAddr,
+    door: Arc<Door>,
+    beyond: bool,
+    context: Context,
+) -> Option<BoxFuture<'static, ()>> {
     let visit = Arc::new(Visit {
         door,
         peer,
-        beyond: place.beyond,
+        beyond,
         context,
         cut: CancellationToken::new(),
         opening: Mutex::new(None),
     });
     let stop = visit.context.stop.clone();
-    let cut = visit.cut.clone();
     if let Some(options) = visit.door.config.mqtt() {
+        let stream = tokio::select! {
+            () = stop.cancelled() => None,
+            stream = secure(tcp, &visit) => stream,
+        };
         let guest = mqtt_listener::Guest {
             options,
             source: Source::Peer {
@@ -82,34 +103,20 @@ pub(super) async fn serve(
             beyond: visit.beyond,
             context: visit.context.clone(),
         };
-        let stream = tokio::select! {
-            () = stop.cancelled() => None,
-            stream = Box::pin(secure(tcp, &visit)) => stream,
-        };
-        drop((visit, cut, stop));
-        if let Some(stream) = stream {
-            mqtt_listener::run(stream, guest).await;
-        }
-        return drop(place);
+        return Some(mqtt_listener::run(stream?, guest).boxed());
     }
-    // Boxed, so that an idle WebSocket does not keep the room that the handshakes needed.
-    let handshakes = Box::pin(handshakes(tcp, visit.clone()));
+    let cut = visit.cut.clone();
     let upgraded = tokio::select! {
         () = stop.cancelled() => None,
         () = cut.cancelled() => None,
-        upgraded = handshakes => upgraded,
+        upgraded = handshakes(tcp, visit.clone()) => upgraded,
     };
-    if let Some((stream, read, opening)) = upgraded {
-        let context = visit.context.clone();
-        drop(visit);
-        match opening {
-            Opening::Mqtt(guest) => {
-                mqtt_listener::run_ws(stream, read.to_vec(), *guest).await;
-            }
-            opening => ws::run(stream, read, opening, context).await,
-        }
-    }
-    drop(place);
+    let (stream, read, opening) = upgraded?;
+    let context = visit.context.clone();
+    Some(match opening {
+        Opening::Mqtt(guest) => mqtt_listener::run_ws(stream, read.to_vec(), *guest).boxed(),
+        opening => ws::run(stream, read, opening, context).boxed(),
+    })
 }
 
 /// The stream of a connection, after its TLS handshake where there is one.

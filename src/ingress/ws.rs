@@ -34,6 +34,30 @@ type Socket = WebSocketStream<Stream>;
 
 /// Runs a WebSocket from its opening to its end. `read` was read behind the handshake.
 pub(super) async fn run(stream: Stream, read: Bytes, opening: Opening, context: Context) {
+    // Each part is a box of its own, so that an idle connection keeps no room for the others.
+    let (end, socket) = match Box::pin(open(stream, read, opening, &context)).await {
+        None => return,
+        Some(Err(refused)) => refused,
+        Some(Ok(talk)) => {
+            let _counted = Counted::open(&context);
+            talk.run().await
+        }
+    };
+    let (code, reason, unread) = match end {
+        End::Gone => return,
+        End::Close(code, reason) => (code, reason, false),
+        End::Unread => (CloseCode::TooSlow, "too slow", true),
+    };
+    Box::pin(farewell::say(socket, code, reason, unread, &context)).await;
+}
+
+/// Comes to a conversation, or to why there is none.
+async fn open(
+    stream: Stream,
+    read: Bytes,
+    opening: Opening,
+    context: &Context,
+) -> Option<Result<Box<Talk>, (End, Socket)>> {
     let config = config(&context.config.limits);
     // A copy, because what is mostly nothing would keep the whole buffer of the handshake.
     let begun = read.to_vec();
@@ -42,29 +66,21 @@ pub(super) async fn run(stream: Stream, read: Bytes, opening: Opening, context: 
         WebSocketStream::from_partially_read(stream, begun, Role::Server, Some(config)).await;
     let opened = match opening {
         // Not opened here.
-        Opening::Mqtt(_) => return,
+        Opening::Mqtt(_) => return None,
         Opening::Refusal(code, reason) => Err(End::Close(code, reason)),
         Opening::Session(caller, session) => Ok((caller, session, None)),
         Opening::Accounts(desk, session) => Ok((Caller::nobody(), session, Some(desk))),
-        Opening::Stranger(introduction) => first::hear(&mut socket, introduction, &context)
+        Opening::Stranger(introduction) => first::hear(&mut socket, introduction, context)
             .await
             .map(|(caller, session)| (caller, session, None)),
     };
-    let (end, socket) = match opened {
-        Err(end) => (end, socket),
+    Some(match opened {
+        Err(end) => Err((end, socket)),
         Ok((caller, session, desk)) => {
-            let _counted = Counted::open(&context);
-            Talk::new(socket, caller, session, desk, context.clone())
-                .run()
-                .await
+            let talk = Talk::new(socket, caller, session, desk, context.clone());
+            Ok(Box::new(talk))
         }
-    };
-    let (code, reason, unread) = match end {
-        End::Gone => return,
-        End::Close(code, reason) => (code, reason, false),
-        End::Unread => (CloseCode::TooSlow, "too slow", true),
-    };
-    farewell::say(socket, code, reason, unread, &context).await;
+    })
 }
 
 fn config(limits: &Limits) -> WebSocketConfig {

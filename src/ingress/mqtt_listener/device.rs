@@ -53,8 +53,8 @@ pub(super) struct State {
     pub(super) lingering: Option<AbortHandle>,
     /// Where it stands among those without a connection.
     pub(super) place: Option<u64>,
-    /// What the hub tells it of; by filter, so that equal patterns are one.
-    heard: BTreeMap<String, Pattern>,
+    /// What the hub tells it of; by filter, so that equal patterns are one, and in its order.
+    heard: Box<[(String, Pattern)]>,
 }
 
 pub(super) struct Connection {
@@ -118,7 +118,7 @@ impl Device {
                 will: None,
                 lingering: None,
                 place: None,
-                heard: BTreeMap::new(),
+                heard: Box::default(),
             }),
         })
     }
@@ -141,17 +141,19 @@ impl Device {
             }
         }
         let ear: Arc<dyn Ear> = self.clone();
+        let before = std::mem::take(&mut state.heard);
         for (filter, pattern) in &wanted {
-            if !state.heard.contains_key(filter) {
+            let known = before.binary_search_by(|(known, _)| known.cmp(filter));
+            if known.is_err() {
                 hub.listen(pattern, &ear);
             }
         }
-        let before = std::mem::replace(&mut state.heard, wanted);
         for (filter, pattern) in &before {
-            if !state.heard.contains_key(filter) {
+            if !wanted.contains_key(filter) {
                 hub.stop_listening(pattern, self.number);
             }
         }
+        state.heard = wanted.into_iter().collect();
     }
 
     /// A last event as this client gets it when it subscribes; `None` if the filter does not take

@@ -106,7 +106,7 @@ impl Talk {
     }
 
     /// Until the client leaves, misbehaves, or has to go. Whatever it had under way ends here.
-    pub(super) async fn run(mut self) -> (End, Socket) {
+    pub(super) async fn run(mut self: Box<Self>) -> (End, Socket) {
         self.session.opened(&mut self.effects);
         self.carry_out();
         let (drain, stop) = (self.context.drain.clone(), self.context.stop.clone());
