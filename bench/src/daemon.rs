@@ -101,6 +101,11 @@ impl Daemon {
         ws::connect(self.port, "/rpc", &authorization).await
     }
 
+    /// The credential of all that the bench does.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// A figure from its `/metrics`, of all labels together.
     pub async fn metric(&self, name: &str) -> Result<f64, Failure> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).await?;
@@ -188,7 +193,7 @@ fn configuration((port, admin): (u16, u16), token: &str, setup: &Setup) -> Strin
          [cluster]\ninstance = \"bench\"\n\
          [scripts]\ndirectory = \"scripts\"\n\
          [[token]]\nname = \"bench\"\nsha256 = \"{digest}\"\ncall = [\"{{path...}}\"]\n\
-         subscribe = [\"{{path...}}\"]\n\
+         publish = [\"{{path...}}\"]\nsubscribe = [\"{{path...}}\"]\n\
          [[route]]\nmethod = \"bench/js\"\nscript = \"echo.js\"\n\
          [[route]]\nmethod = \"bench/lua\"\nscript = \"echo.lua\"\n"
     );

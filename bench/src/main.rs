@@ -1,6 +1,6 @@
 //! Measures callway beside the same work without it, interleaved, and prints the table.
 //!
-//! `bench/run [--quick] [--rounds N] [--only script|mqtt|amqp|events|lookup|idle|memory|start]...`
+//! `bench/run [--quick] [--rounds N] [--only script|mqtt|amqp|events|devices|lookup|idle|memory|start]...`
 
 mod amqp;
 mod brokers;
@@ -11,6 +11,7 @@ mod device;
 mod events;
 mod fanin;
 mod fanout;
+mod fleet;
 mod load;
 mod mqtt;
 mod oneway;
@@ -32,15 +33,16 @@ use crate::calibration::Calibration;
 use crate::calls::{Field, Rounds};
 use crate::daemon::{Daemon, Setup};
 use crate::events::Events;
+use crate::fleet::Fleet;
 
 /// Why a measurement could not be made.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const PARTS: [&str; 8] = [
-    "script", "mqtt", "amqp", "events", "lookup", "idle", "memory", "start",
+const PARTS: [&str; 9] = [
+    "script", "mqtt", "amqp", "events", "devices", "lookup", "idle", "memory", "start",
 ];
 const USAGE: &str = "usage: bench/run [--quick] [--rounds N] \
-    [--only script|mqtt|amqp|events|lookup|idle|memory|start]...";
+    [--only script|mqtt|amqp|events|devices|lookup|idle|memory|start]...";
 
 struct Options {
     time: Duration,
@@ -185,6 +187,20 @@ async fn measure(options: Options) -> Result<bool, Failure> {
         }
         rows.extend(events::rows(&rounds, &calibration));
     }
+    if options.wants("devices") {
+        eprintln!("starting mosquitto and callway for devices");
+        let fleet = Fleet::start(&path.join("devices"), options.time).await?;
+        let mut rounds = fleet::Rounds::default();
+        for round in 1..=options.rounds {
+            eprintln!("round {round} of {}", options.rounds);
+            calibration.read().await;
+            fleet.round(&mut rounds).await?;
+        }
+        rows.extend(fleet::rows(&rounds));
+        drop(fleet);
+        eprintln!("idle devices");
+        rows.extend(fleet::idle(&path.join("devices")).await?);
+    }
     if options.wants("lookup") {
         eprintln!("look-up");
         rows.extend(size::lookup(path, options.rounds, options.time).await?);
@@ -203,7 +219,7 @@ async fn measure(options: Options) -> Result<bool, Failure> {
     }
     calibration.read().await;
     let reached = report::print(&rows);
-    println!("\n{}\n{}", calls::FLOORS, events::FLOORS);
+    println!("\n{}\n{}\n{}", calls::FLOORS, events::FLOORS, fleet::FLOORS);
     Ok(calibration.verdict() && reached)
 }
 

@@ -66,7 +66,7 @@ impl Subscriber {
         let stream = ws::connect(port, "/mqtt", "Sec-WebSocket-Protocol: mqtt\r\n").await?;
         let mut subscriber = Subscriber::new(Tongue::Mqtt, stream);
         let connect = packets::connect(&format!("bench-subscriber-{number}"));
-        for (packet, answer) in [(connect, CONNACK), (packets::subscribe(topic), SUBACK)] {
+        for (packet, answer) in [(connect, CONNACK), (packets::subscribe(topic, 0), SUBACK)] {
             let payload = subscriber.ask(BINARY, &packet).await?;
             if packets::first(&payload).is_none_or(|(kind, _)| kind != answer) {
                 return Err(format!("the MQTT broker answered {payload:?}").into());
