@@ -1,6 +1,10 @@
 //! Sessions of MQTT clients that outlive their connection, and the messages that wait for them.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
@@ -45,6 +49,22 @@ pub struct KeptMessage {
     pub beside: String,
     /// The body.
     pub payload: Bytes,
+}
+
+/// Messages whose acknowledgement waits for the writer, by session and place. One that is among
+/// them when its turn comes to be kept need not be written at all: a client that is there mostly
+/// acknowledges before the disk has done with what came before.
+#[derive(Clone, Default)]
+pub(super) struct Acknowledged(Arc<Mutex<HashSet<(u64, u64)>>>);
+
+impl Acknowledged {
+    fn add(&self, message: (u64, u64)) {
+        self.0.lock().insert(message);
+    }
+
+    fn take(&self, message: (u64, u64)) -> bool {
+        self.0.lock().remove(&message)
+    }
 }
 
 impl Store {
@@ -103,13 +123,17 @@ impl Store {
         })
     }
 
-    /// Keeps a message for a client; done once it is on disk.
+    /// Keeps a message for a client; done once it is on disk, or has been forgotten meanwhile.
     pub fn keep_message(
         &self,
         number: u64,
         message: KeptMessage,
     ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
+        let acknowledged = self.0.acknowledged.clone();
         self.promise(move |db| {
+            if acknowledged.take((number, message.seq)) {
+                return Ok(());
+            }
             let mut keep = db.prepare_cached(
                 "INSERT OR REPLACE INTO device_message
                  (device, seq, topic, qos, retain, expires, beside, payload)
@@ -132,13 +156,19 @@ impl Store {
 
     /// Forgets a message that was acknowledged.
     pub fn forget_message(&self, number: u64, seq: u64) -> Result<(), Fault> {
-        self.submit(
-            move |db| {
-                db.prepare_cached("DELETE FROM device_message WHERE device = ? AND seq = ?")?
-                    .execute([number as i64, seq as i64])
-            },
-            drop,
-        )
+        let acknowledged = self.0.acknowledged.clone();
+        acknowledged.add((number, seq));
+        let forget = move |db: &Connection| match acknowledged.take((number, seq)) {
+            true => db
+                .prepare_cached("DELETE FROM device_message WHERE device = ? AND seq = ?")?
+                .execute([number as i64, seq as i64]),
+            // It was not written.
+            false => Ok(0),
+        };
+        let submitted = self.submit(forget, drop);
+        submitted.inspect_err(|_| {
+            self.0.acknowledged.take((number, seq));
+        })
     }
 
     /// Notes that a client has received a message of QoS 2; done once that is on disk.
@@ -237,4 +267,69 @@ fn messages(db: &Connection, number: u64) -> rusqlite::Result<Vec<KeptMessage>> 
         })
     })?;
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::observe::Metrics;
+
+    fn message(seq: u64) -> KeptMessage {
+        KeptMessage {
+            seq,
+            topic: "a".to_owned(),
+            qos: 1,
+            retain: false,
+            released: false,
+            expires: None,
+            beside: "{}".to_owned(),
+            payload: Bytes::new(),
+        }
+    }
+
+    async fn kept(store: &Store) -> Vec<u64> {
+        let device = store.devices().await.unwrap().remove(0);
+        device.1.into_iter().map(|message| message.seq).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_acknowledged_before_its_turn_is_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("callway.db");
+        let store = Store::open(&path, &Arc::new(Metrics::new())).unwrap();
+        let device = KeptDevice {
+            number: 1,
+            caller: "d7".to_owned(),
+            client: "c".to_owned(),
+            expiry: 60,
+            gone: None,
+            subscriptions: "[]".to_owned(),
+            received: "[]".to_owned(),
+        };
+        store.keep_device(device, drop).unwrap();
+        store
+            .keep_message(1, message(1))
+            .unwrap()
+            .await
+            .unwrap()
+            .unwrap();
+        let changes = |db: &Connection| Ok(db.total_changes());
+        let before = store.write(changes).await.unwrap();
+        // The writer is busy while all of this is asked for.
+        let (free, busy) = mpsc::channel::<()>();
+        let wait = move |_: &Connection| Ok(busy.recv().unwrap_or_default());
+        store.submit(wait, drop).unwrap();
+        let second = store.keep_message(1, message(2)).unwrap();
+        let third = store.keep_message(1, message(3)).unwrap();
+        store.forget_message(1, 1).unwrap();
+        store.forget_message(1, 2).unwrap();
+        drop(free);
+        assert!(second.await.unwrap().is_ok() && third.await.unwrap().is_ok());
+        assert_eq!(kept(&store).await, [3]);
+        let after = store.write(changes).await.unwrap();
+        assert_eq!(after - before, 2, "the third came, and the first went");
+        assert!(store.0.acknowledged.0.lock().is_empty());
+    }
 }

@@ -49,6 +49,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     writer: Worker,
     reader: Worker,
+    acknowledged: devices::Acknowledged,
     metrics: Arc<Metrics>,
     path: PathBuf,
 }
@@ -104,6 +105,7 @@ impl Store {
         Ok(Store(Arc::new(Inner {
             writer: writer.map_err(|error| failed(error.to_string()))?,
             reader: reader.map_err(|error| failed(error.to_string()))?,
+            acknowledged: devices::Acknowledged::default(),
             metrics: metrics.clone(),
             path: path.to_owned(),
         })))
