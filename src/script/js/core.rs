@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use rquickjs::object::{Accessor, Property};
+use rquickjs::object::Property;
 use rquickjs::{Coerced, Ctx, Error, Exception, Function, Object, Value};
 
+use super::function::{Accessor, function};
 use super::globals::{ask, text};
 use super::world::options;
 use crate::script::host::Session;
@@ -67,7 +68,7 @@ fn core<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error
         http.get("request")?,
         globals.get("publish")?,
     );
-    make.call((Function::new(ctx.clone(), serve)?, say, request, publish))
+    make.call((function(ctx, serve)?, say, request, publish))
 }
 
 /// A global that is made when it is touched, and replaced when it is set.
@@ -76,8 +77,8 @@ where
     G: rquickjs::function::IntoJsFunc<'js, P> + 'js,
 {
     let set = move |ctx: Ctx<'js>, value: Value<'js>| own(&ctx, name, value);
-    ctx.globals()
-        .prop(name, Accessor::new(get, set).configurable())
+    let (get, set) = (function(ctx, get)?, function(ctx, set)?);
+    ctx.globals().prop(name, Accessor { get, set })
 }
 
 fn own<'js>(ctx: &Ctx<'js>, name: &str, value: Value<'js>) -> Result<(), Error> {

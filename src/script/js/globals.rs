@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rquickjs::function::{Opt, Rest};
 use rquickjs::{Coerced, Ctx, Error, Exception, Function, Object, Value};
 
+use super::function::function;
 use crate::script::host::Session;
 use crate::script::wire::{Ask, Thrown};
 
@@ -21,7 +22,7 @@ pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<(), Error> {
         let params = text(&ctx, params.0)?;
         ask(&ctx, &s, Ask::Call(method.0, params.into()))
     };
-    callway.set("call", Function::new(ctx.clone(), call)?)?;
+    callway.set("call", function(ctx, call)?)?;
     callway.set("publish", publish(ctx, session, false)?)?;
     globals.set("callway", callway)?;
     globals.set("publish", publish(ctx, session, true)?)?;
@@ -31,21 +32,21 @@ pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<(), Error> {
         let options = text(&ctx, options.0)?;
         ask(&ctx, &s, Ask::Http(options.into()))
     };
-    http.set("request", Function::new(ctx.clone(), request)?)?;
+    http.set("request", function(ctx, request)?)?;
     globals.set("http", http)?;
     let atob = |ctx: Ctx<'js>, text: Coerced<String>| {
         let bytes = BASE64.decode(text.trim());
         let bytes = bytes.map_err(|_| Exception::throw_type(&ctx, "atob: not base64"))?;
         Ok::<_, Error>(bytes.into_iter().map(char::from).collect::<String>())
     };
-    globals.set("atob", Function::new(ctx.clone(), atob)?)?;
+    globals.set("atob", function(ctx, atob)?)?;
     let btoa = |ctx: Ctx<'js>, text: Coerced<String>| {
         let bytes: Result<Vec<u8>, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
         let bytes =
             bytes.map_err(|_| Exception::throw_type(&ctx, "btoa: a character above 255"))?;
         Ok::<_, Error>(BASE64.encode(bytes))
     };
-    globals.set("btoa", Function::new(ctx.clone(), btoa)?)
+    globals.set("btoa", function(ctx, btoa)?)
 }
 
 /// Publishes and waits until the event is kept. `bare` sends a string as it is, not as JSON.
@@ -63,7 +64,7 @@ fn publish<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, bare: bool) -> Result<Fun
         }
         Ok::<_, Error>(kept)
     };
-    Function::new(ctx.clone(), publish)
+    function(ctx, publish)
 }
 
 fn console<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
@@ -81,11 +82,11 @@ fn console<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Er
             s.log(level, &shown?.join(" "));
             Ok::<_, Error>(())
         };
-        console.set(name, Function::new(ctx.clone(), say)?)?;
+        console.set(name, function(ctx, say)?)?;
     }
     let s = session.clone();
     let level = move |level: Coerced<String>| s.set_level(&level);
-    console.set("setLevel", Function::new(ctx.clone(), level)?)?;
+    console.set("setLevel", function(ctx, level)?)?;
     Ok(console)
 }
 
@@ -101,13 +102,13 @@ fn response<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, E
         s.set_status(whole)
             .map_err(|text| Exception::throw_type(&ctx, text))
     };
-    response.set("setStatus", Function::new(ctx.clone(), status)?)?;
+    response.set("setStatus", function(ctx, status)?)?;
     let s = session.clone();
     let header = move |ctx: Ctx<'js>, name: Coerced<String>, value: Coerced<String>| {
         s.header(&name, &value, true)
             .map_err(|text| Exception::throw_type(&ctx, text))
     };
-    response.set("setHeader", Function::new(ctx.clone(), header)?)?;
+    response.set("setHeader", function(ctx, header)?)?;
     let s = session.clone();
     let headers = move |ctx: Ctx<'js>, headers: Object<'js>| {
         for pair in headers.props::<String, Coerced<String>>() {
@@ -117,16 +118,16 @@ fn response<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, E
         }
         Ok::<_, Error>(())
     };
-    response.set("addHeaders", Function::new(ctx.clone(), headers)?)?;
+    response.set("addHeaders", function(ctx, headers)?)?;
     let s = session.clone();
     let write = move |ctx: Ctx<'js>, value: Value<'js>| {
         s.write(show(&ctx, value)?.as_bytes())
             .map_err(|text| Exception::throw_range(&ctx, text))
     };
-    response.set("write", Function::new(ctx.clone(), write)?)?;
-    response.set("flush", Function::new(ctx.clone(), || {})?)?;
+    response.set("write", function(ctx, write)?)?;
+    response.set("flush", function(ctx, || {})?)?;
     let s = session.clone();
-    response.set("close", Function::new(ctx.clone(), move || s.close())?)?;
+    response.set("close", function(ctx, move || s.close())?)?;
     Ok(response)
 }
 

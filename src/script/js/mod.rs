@@ -7,6 +7,7 @@
 //! ran last compiled in it, while nobody waits.
 
 mod core;
+mod function;
 mod globals;
 mod modules;
 mod names;

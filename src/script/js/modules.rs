@@ -6,6 +6,7 @@ use std::rc::Rc;
 use rquickjs::{Coerced, Ctx, Error, Function, Object, Persistent, Value};
 
 use super::core;
+use super::function::function;
 use super::globals::throw;
 use super::names::top_level;
 use super::world::{compile, options};
@@ -39,7 +40,7 @@ impl Modules {
             };
             require.call::<_, Value>((path.0,))
         };
-        Function::new(ctx.clone(), require)
+        function(ctx, require)
     }
 
     /// Lets go of what the interpreter's own collector cannot see.
@@ -51,7 +52,7 @@ impl Modules {
 fn make<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, from: &str) -> Result<Function<'js>, Error> {
     let session = session.clone();
     let load = move |ctx: Ctx<'js>, path: String, from: String| load(&ctx, &session, &path, &from);
-    let load = Function::new(ctx.clone(), load)?;
+    let load = function(ctx, load)?;
     let prelude: Function = ctx.eval_with_options(include_str!("require.js"), options(""))?;
     prelude.call((load, from))
 }
