@@ -13,8 +13,12 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// Idle authenticated connections.
 pub async fn idle(directory: &Path) -> Result<Row, Failure> {
-    const CONNECTIONS: usize = 5_000;
-    let daemon = Daemon::start(directory.join("idle"), &Setup::default()).await?;
+    const CONNECTIONS: usize = 10_000;
+    let setup = Setup {
+        more_rows: "[limits]\nconnections = 12000\n".into(),
+        ..Setup::default()
+    };
+    let daemon = Daemon::start(directory.join("idle"), &setup).await?;
     // The first connections pay for what all share.
     let mut open = Vec::with_capacity(CONNECTIONS + 50);
     for _ in 0..50 {
@@ -27,11 +31,11 @@ pub async fn idle(directory: &Path) -> Result<Row, Failure> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let each = (daemon.process.resident() - before) / CONNECTIONS as f64 / KIB;
     Ok(Row {
-        work: "5,000 idle authenticated connections, each".into(),
+        work: "10,000 idle authenticated connections, each".into(),
         base: String::new(),
         callway: format!("{} KiB", short(each)),
         values: vec![each],
-        target: Target::AtMost(16.0),
+        target: Target::AtMost(8.0),
     })
 }
 

@@ -80,12 +80,14 @@ impl State {
     /// session over. False if one has.
     pub(super) fn register(&mut self, connection: u64, waker: &Waker) -> bool {
         let own = self.connection.as_mut();
-        let own = own.filter(|own| own.number == connection);
-        own.map(|own| match &mut own.waker {
+        let Some(own) = own.filter(|own| own.number == connection) else {
+            return false;
+        };
+        match &mut own.waker {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
-        })
-        .is_some()
+        }
+        true
     }
 
     /// Wakes the connection, if there is one.
