@@ -9,6 +9,8 @@ const FEW: usize = 4;
 #[derive(Debug)]
 pub(super) enum Children<N> {
     Few(Vec<(Box<str>, N)>),
+    // Boxed: a table is twice as large as a list, and there is room for it in each node.
+    #[allow(clippy::box_collection)]
     Many(Box<HashMap<Box<str>, N>>),
 }
 
