@@ -1,14 +1,16 @@
 //! What a server remembers of a client between two connections (MQTT 5.0 §4.1): its subscriptions,
 //! the messages for it that wait or are not acknowledged, and those of QoS 2 that it sent.
 
+mod received;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::received::{Arrival, Received};
 use super::packet::Ack;
 use super::topic::matches;
 use crate::channel::Beside;
@@ -120,8 +122,8 @@ pub struct Session {
     /// Bytes of those that wait.
     bytes: usize,
     flying: VecDeque<Flying>,
-    /// Packet identifiers of messages of QoS 2 that the client has not released.
-    received: BTreeSet<u16>,
+    /// What the client sent at QoS 2.
+    pub received: Received,
     next: u64,
     room: Room,
 }
@@ -134,7 +136,7 @@ impl Session {
             waiting: VecDeque::new(),
             bytes: 0,
             flying: VecDeque::new(),
-            received: BTreeSet::new(),
+            received: Received::default(),
             next: 0,
             room,
         }
@@ -294,22 +296,6 @@ impl Session {
             }
             keeps
         });
-    }
-
-    /// Notes a message of QoS 2 of the client. False if it was noted already: then it is the same
-    /// one again.
-    pub fn receive(&mut self, id: u16) -> bool {
-        self.received.insert(id)
-    }
-
-    /// The client released such a message, or it was refused. Says whether it was noted.
-    pub fn release(&mut self, id: u16) -> bool {
-        self.received.remove(&id)
-    }
-
-    /// Those that are noted.
-    pub fn received(&self) -> &BTreeSet<u16> {
-        &self.received
     }
 
     /// How many messages wait, or are not acknowledged.

@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
 use super::kept;
@@ -35,6 +35,8 @@ pub(super) struct Device {
     pub(super) caller: Caller,
     pub(super) client: Arc<str>,
     pub(super) shared: Arc<Shared>,
+    /// Tells that a message of QoS 2 of the client was kept, or refused.
+    pub(super) settled: Notify,
     state: Mutex<State>,
 }
 
@@ -109,6 +111,7 @@ impl Device {
             caller,
             client,
             shared: shared.clone(),
+            settled: Notify::new(),
             state: Mutex::new(State {
                 session,
                 connection: None,

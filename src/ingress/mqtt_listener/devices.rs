@@ -111,13 +111,14 @@ impl Devices {
         options: MqttOptions,
     ) -> Result<(), Fault> {
         self.inside.lock().count = self.shared.store.last_device().await?;
-        for (device, messages) in self.shared.store.devices().await? {
+        for kept in self.shared.store.devices().await? {
+            let device = kept.device.clone();
             let Some(caller) = context.auth.by_name(&device.caller) else {
                 self.forget(device.number);
                 continue;
             };
             let mut session = Session::new(room(options));
-            kept::restore(&mut session, &device, messages);
+            kept::restore(&mut session, kept);
             let client: Arc<str> = device.client.as_str().into();
             let key = (caller.token().name.clone(), client.clone());
             let taken = Device::new(device.number, (caller, client), session, &self.shared);

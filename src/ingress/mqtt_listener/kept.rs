@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::device::{Device, State};
 use crate::channel::Beside;
 use crate::dialect::mqtt::{Message, Session, Subscription};
-use crate::store::{KeptDevice, KeptMessage};
+use crate::store::{KeptDevice, KeptMessage, RestoredDevice};
 
 #[derive(Deserialize, Serialize)]
 struct KeptSubscription {
@@ -106,18 +106,13 @@ pub(super) fn device(device: &Device, state: &State, gone: Option<u64>) -> KeptD
         expiry: u32::try_from(state.expiry.as_secs()).unwrap_or(u32::MAX),
         gone,
         subscriptions: json(&subscriptions.collect::<Vec<_>>()),
-        received: received(&state.session),
     }
 }
 
-pub(super) fn received(session: &Session) -> String {
-    json(session.received())
-}
-
 /// Takes up what an earlier process kept of a session.
-pub(super) fn restore(session: &mut Session, kept: &KeptDevice, messages: Vec<KeptMessage>) {
+pub(super) fn restore(session: &mut Session, kept: RestoredDevice) {
     let subscriptions: Vec<KeptSubscription> =
-        serde_json::from_str(&kept.subscriptions).unwrap_or_default();
+        serde_json::from_str(&kept.device.subscriptions).unwrap_or_default();
     for one in subscriptions {
         let subscription = Subscription {
             qos: one.qos,
@@ -127,11 +122,10 @@ pub(super) fn restore(session: &mut Session, kept: &KeptDevice, messages: Vec<Ke
         };
         session.subscribe(one.filter.into(), subscription);
     }
-    let received: Vec<u16> = serde_json::from_str(&kept.received).unwrap_or_default();
-    for id in received {
-        session.receive(id);
+    for id in kept.received {
+        session.received.settle(id);
     }
-    for (message, released) in messages.into_iter().map(restored) {
+    for (message, released) in kept.messages.into_iter().map(restored) {
         session.restore(message, released);
     }
 }

@@ -61,6 +61,8 @@ enum Done {
     Unsubscribed(u16, Vec<u8>),
     /// It is noted that the client has received a message of QoS 2.
     Received(u16),
+    /// It is noted that it has released one of its own.
+    Completed(u16, Result<(), Fault>),
 }
 
 #[derive(Clone, Copy)]
