@@ -13,8 +13,10 @@ use super::session::{Arrival, Message, Session, Settled};
 
 /// Unacknowledged messages that are taken at once (§3.2.2.3.3).
 pub const RECEIVE_MAXIMUM: u16 = 256;
-/// Topic aliases that a client may use.
+/// Topic aliases that a client may use, and that are used towards it.
 pub const ALIAS_MAXIMUM: u16 = 32;
+/// Bytes of a topic that an alias may stand for: nothing that means anything is longer.
+pub(super) const LONGEST_ALIASED: usize = 2048;
 
 /// Names a message of the client within its connection.
 pub type Ticket = u64;
@@ -80,7 +82,8 @@ impl Conversation {
             version: connect.version,
             receive_maximum: connect.receive_maximum,
             maximum_packet: connect.maximum_packet as usize,
-            alias_maximum: connect.alias_maximum,
+            // More than it may have itself would only fill the memory.
+            alias_maximum: connect.alias_maximum.min(ALIAS_MAXIMUM),
             aliases_in: Vec::new(),
             aliases_out: HashMap::new(),
             due: VecDeque::new(),
@@ -208,6 +211,9 @@ impl Conversation {
         if alias > ALIAS_MAXIMUM {
             return Err(Reason::TopicAliasInvalid);
         }
+        if publish.topic.len() > LONGEST_ALIASED {
+            return Err(Reason::TopicNameInvalid);
+        }
         let index = usize::from(alias) - 1;
         if self.aliases_in.len() <= index {
             self.aliases_in.resize(index + 1, None);
@@ -266,7 +272,7 @@ impl Conversation {
             Settled::Done(stored) => effects.extend(stored.map(Effect::Forget)),
             Settled::Release(Some(seq)) => effects.push(Effect::Release(seq, id)),
             Settled::Release(None) => self.release(id, out),
-            Settled::Unknown if ack == Ack::Pubrec => {
+            Settled::Unknown if ack == Ack::Pubrec && !refused => {
                 let reason = Reason::PacketIdentifierNotFound;
                 encode::ack(self.version, Ack::Pubrel, id, reason, out);
             }
@@ -299,7 +305,7 @@ impl Conversation {
             && let Some((message, again)) = session.take(self.receive_maximum, now, &mut gone)
         {
             if !self.write(&message, again, now, out) {
-                session.give_up(message.seq);
+                session.give_up(&message);
                 gone(&message);
             }
         }

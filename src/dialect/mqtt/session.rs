@@ -73,9 +73,12 @@ impl Message {
         }
     }
 
+    /// Bytes that it takes in memory, all in all.
     fn size(&self) -> usize {
         const OVERHEAD: usize = 128;
-        OVERHEAD + self.topic.len() + self.payload.len()
+        let beside = self.beside.as_ref().map_or(0, |beside| beside.size());
+        let identifiers = self.identifiers.len() * size_of::<u32>();
+        OVERHEAD + self.topic.len() + self.payload.len() + beside + identifiers
     }
 }
 
@@ -122,6 +125,8 @@ pub struct Session {
     /// Bytes of those that wait.
     bytes: usize,
     flying: VecDeque<Flying>,
+    /// Bytes of those that are not acknowledged.
+    aloft: usize,
     /// What the client sent at QoS 2.
     pub received: Received,
     next: u64,
@@ -136,6 +141,7 @@ impl Session {
             waiting: VecDeque::new(),
             bytes: 0,
             flying: VecDeque::new(),
+            aloft: 0,
             received: Received::default(),
             next: 0,
             room,
@@ -199,6 +205,7 @@ impl Session {
         self.next = message.seq + 1;
         let message = Arc::new(message);
         if released {
+            self.aloft += message.size();
             return self.flying.push_back(Flying { message, released });
         }
         self.bytes += message.size();
@@ -207,8 +214,8 @@ impl Session {
     }
 
     /// The next message to send, and whether it was sent before, if the client, which takes
-    /// `window` unacknowledged ones at once, takes one more. What has expired is left out; `gone`
-    /// is told of it.
+    /// `window` unacknowledged ones at once, takes one more. No more are under way than may wait.
+    /// What has expired is left out; `gone` is told of it.
     pub fn take(
         &mut self,
         window: u16,
@@ -221,8 +228,10 @@ impl Session {
             if !expired && message.qos > 0 {
                 let oldest = self.flying.iter().map(|one| one.message.seq).min();
                 let span = oldest.map_or(0, |oldest| message.seq.saturating_sub(oldest));
+                let crowded = self.flying.len() >= self.room.messages.min(window.into())
+                    || (self.aloft >= self.room.bytes && !self.flying.is_empty());
                 // No identifier is used twice at once.
-                if self.flying.len() >= window.into() || span >= IDS {
+                if crowded || span >= IDS {
                     return None;
                 }
             }
@@ -238,6 +247,7 @@ impl Session {
             if message.qos > 0 {
                 let message = message.clone();
                 let released = false;
+                self.aloft += message.size();
                 self.flying.push_back(Flying { message, released });
             }
             return Some((message, again));
@@ -245,8 +255,19 @@ impl Session {
     }
 
     /// Gives up on a message that was taken but cannot be sent.
-    pub fn give_up(&mut self, seq: u64) {
-        self.flying.retain(|one| one.message.seq != seq);
+    pub fn give_up(&mut self, message: &Message) {
+        // Of QoS 0 none is under way, and their `seq` means nothing.
+        if message.qos > 0 {
+            self.land(|one| one.seq == message.seq);
+        }
+    }
+
+    /// Takes out a message that is under way.
+    fn land(&mut self, which: impl Fn(&Message) -> bool) {
+        let at = self.flying.iter().position(|one| which(&one.message));
+        if let Some(one) = at.and_then(|at| self.flying.remove(at)) {
+            self.aloft -= one.message.size();
+        }
     }
 
     /// The client acknowledged a message, or refused it.
@@ -263,7 +284,7 @@ impl Session {
                 Settled::Release(stored)
             }
             (Ack::Puback, 1, _) | (Ack::Pubcomp, 2, true) | (Ack::Pubrec, 2, false) => {
-                self.flying.remove(at);
+                self.land(|one| one.id() == id);
                 Settled::Done(stored)
             }
             _ => Settled::Unknown,
@@ -277,7 +298,7 @@ impl Session {
             self.flying.drain(..).partition(|one| one.released);
         self.flying = released;
         for Flying { message, .. } in sent.into_iter().rev() {
-            self.bytes += message.size();
+            (self.bytes, self.aloft) = (self.bytes + message.size(), self.aloft - message.size());
             let again = true;
             self.waiting.push_front(Waiting { message, again });
         }

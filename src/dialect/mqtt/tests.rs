@@ -3,6 +3,7 @@
 use bytes::{Buf as _, BytesMut};
 use proptest::prelude::*;
 
+use super::conversation::LONGEST_ALIASED;
 use super::*;
 
 /// CONNECT, SUBSCRIBE, three PUBLISH, acknowledgements, PINGREQ, UNSUBSCRIBE, DISCONNECT.
@@ -197,6 +198,34 @@ fn a_stored_message_is_released_once_that_is_noted() {
     assert_eq!(side.wrote(), b"\x62\x02\x00\x01");
     let effects = side.takes(Packet::Ack(Ack::Pubcomp, 1, 0));
     assert!(matches!(effects[..], [Effect::Forget(0)]));
+}
+
+#[test]
+fn aliases_take_a_bounded_amount_of_memory() {
+    let said = Connect {
+        alias_maximum: u16::MAX,
+        ..hello(Version::V5)
+    };
+    let mut side = Side::new(Version::V5);
+    side.conversation = Conversation::new(&said);
+    for number in 0..=ALIAS_MAXIMUM {
+        side.session.push(Message {
+            topic: format!("{number:02}").into(),
+            ..Message::default()
+        });
+    }
+    let (session, out) = (&mut side.session, &mut side.out);
+    side.conversation.send(session, 0, 10_000, out, |_| {});
+    let wrote = side.wrote();
+    assert!(wrote.ends_with(b"\x30\x05\x00\x0232\x00"), "{wrote:?}");
+    // The other way, a topic that long means nothing.
+    let effects = side.takes(Packet::Publish(Publish {
+        topic: "x".repeat(LONGEST_ALIASED + 1),
+        alias: Some(1),
+        ..Publish::default()
+    }));
+    let reason = Reason::TopicNameInvalid;
+    assert!(matches!(effects[..], [Effect::Close(Some(why))] if why == reason));
 }
 
 #[test]
