@@ -292,6 +292,28 @@ async fn user_properties_and_the_rest_travel_along() {
 }
 
 #[tokio::test]
+async fn a_token_beside_an_event_reaches_nobody() {
+    let world = World::start().await;
+    let mut reader = world.device(Version::V5, "reader").await;
+    reader.subscribe("p", 1).await;
+    let mut device = world.device(Version::V5, "a").await;
+    let pair = |name: &str, value: &str| [vec![0x26], string(name), string(value)].concat();
+    let properties = [pair("token", "cw_canary"), pair("unit", "C")].concat();
+    device.send_publish("p", "21", 0, &properties).await;
+    let message = reader.next().await;
+    assert_eq!(message.user, [("unit".to_owned(), "C".to_owned())]);
+}
+
+#[tokio::test]
+async fn properties_are_bounded() {
+    let world = World::start().await;
+    let mut device = world.device(Version::V5, "a").await;
+    let properties = [0x26, 0, 0, 0, 0].repeat(2000);
+    let id = device.send_publish("p", "x", 2, &properties).await;
+    assert_eq!(device.acknowledged(0x40, id).await, 0x97);
+}
+
+#[tokio::test]
 async fn dollar_topics() {
     let world = World::start().await;
     let mut device = world.device(Version::V5, "a").await;
