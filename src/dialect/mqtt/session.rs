@@ -62,6 +62,8 @@ pub struct Message {
     pub expires: Option<u64>,
     /// It is on disk, until it is acknowledged.
     pub stored: bool,
+    /// It is of no use after this connection.
+    pub passing: bool,
 }
 
 impl Message {
@@ -297,12 +299,13 @@ impl Session {
         let (released, sent): (VecDeque<_>, VecDeque<_>) =
             self.flying.drain(..).partition(|one| one.released);
         self.flying = released;
+        self.aloft = self.flying.iter().map(|one| one.message.size()).sum();
         for Flying { message, .. } in sent.into_iter().rev() {
-            (self.bytes, self.aloft) = (self.bytes + message.size(), self.aloft - message.size());
+            self.bytes += message.size();
             let again = true;
             self.waiting.push_front(Waiting { message, again });
         }
-        // Of QoS 0 nothing outlives its connection.
+        // Of QoS 0, and of what passes, nothing outlives its connection.
         self.drop_unkept();
         self.flying.iter().map(|one| one.message.id()).collect()
     }
@@ -311,7 +314,7 @@ impl Session {
     pub fn drop_unkept(&mut self) {
         let bytes = &mut self.bytes;
         self.waiting.retain(|one| {
-            let keeps = one.message.qos > 0;
+            let keeps = one.message.qos > 0 && !one.message.passing;
             if !keeps {
                 *bytes -= one.message.size();
             }

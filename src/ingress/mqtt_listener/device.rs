@@ -9,12 +9,13 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
+use super::events::RESERVED;
 use super::kept;
 use super::names::Names;
 use crate::auth::{Caller, Verb};
 use crate::call::{Fault, unix_ms};
 use crate::channel::{Ear, Event, Hub, Keeping, Last, Manner};
-use crate::dialect::mqtt::topic::{filter_of, topic_of};
+use crate::dialect::mqtt::topic::{below, filter_of, topic_of};
 use crate::dialect::mqtt::{Message, Session, Will};
 use crate::observe::Metrics;
 use crate::router::Pattern;
@@ -138,7 +139,9 @@ impl Device {
         let mut state = self.lock();
         let mut wanted = BTreeMap::new();
         if !state.ended {
-            for filter in state.session.subscriptions().keys() {
+            // Nothing is published on what is reserved.
+            let filters = state.session.subscriptions().keys();
+            for filter in filters.filter(|filter| below(RESERVED, filter).is_none()) {
                 let patterns = self.shared.names.patterns(filter).into_iter();
                 wanted.extend(patterns.map(|pattern| (filter_of(&pattern), pattern)));
             }

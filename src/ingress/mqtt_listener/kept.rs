@@ -75,6 +75,7 @@ pub(super) fn restored(kept: KeptMessage) -> (Message, bool) {
         identifiers: beside.identifiers,
         expires: kept.expires,
         stored: true,
+        passing: false,
         beside: Some(Arc::new(Beside {
             utf8: beside.utf8,
             content_type: beside.content_type,

@@ -11,7 +11,7 @@ use crate::dialect::mqtt::topic::{self, below, channel_of, matches, patterns_of}
 use crate::dialect::mqtt::{Message, Reason, Subscription, Wish};
 use crate::router::Pattern;
 
-/// Subscriptions of one client.
+/// Subscriptions of one client, to events and to calls.
 const MOST: usize = 1000;
 
 /// What a client answers, by the filter that says so; with the QoS at which it is asked.
@@ -40,12 +40,15 @@ pub(super) fn subscribe(
     for wish in wishes {
         let code = match kind(device, &wish.filter) {
             Err(reason) => reason.code(),
-            Ok(Kind::Serve(pattern)) => {
-                let qos = wish.qos.min(1);
-                served.insert(wish.filter, (pattern, qos));
-                answered.serves = true;
-                qos
-            }
+            Ok(Kind::Serve(pattern)) => match listen(device, &wish, identifier) {
+                Some(_) => {
+                    let qos = wish.qos.min(1);
+                    served.insert(wish.filter, (pattern, qos));
+                    answered.serves = true;
+                    qos
+                }
+                None => Reason::QuotaExceeded.code(),
+            },
             Ok(Kind::Listen) => match listen(device, &wish, identifier) {
                 Some(is_new) => {
                     if wish.handling == 0 || (wish.handling == 1 && is_new) {
@@ -74,7 +77,7 @@ pub(super) fn unsubscribe(
     let codes = filters.iter().map(|filter| {
         let served = served.remove(filter).is_some();
         serves |= served;
-        match state.session.unsubscribe(filter) || served {
+        match state.session.unsubscribe(filter) {
             true => Reason::Success.code(),
             false => Reason::NoSubscriptionExisted.code(),
         }
@@ -83,6 +86,21 @@ pub(super) fn unsubscribe(
     drop(state);
     device.listen();
     (codes, serves)
+}
+
+/// What a client still answers that is back in its session, which has the subscriptions.
+pub(super) fn resumed(device: &Device) -> Served {
+    let state = device.lock();
+    let subscriptions = state.session.subscriptions().iter();
+    let served = subscriptions.filter_map(|(filter, subscription)| {
+        match kind(device, filter) {
+            Ok(Kind::Serve(pattern)) => {
+                Some((filter.to_string(), (pattern, subscription.qos.min(1))))
+            }
+            _ => None,
+        }
+    });
+    served.collect()
 }
 
 enum Kind {
@@ -107,14 +125,15 @@ fn kind(device: &Device, filter: &str) -> Result<Kind, Reason> {
             false => Err(Reason::NotAuthorized),
         };
     }
+    // No name can be among them; so none is longer than names are either.
+    if patterns_of(filter).is_empty() {
+        return Err(Reason::TopicFilterInvalid);
+    }
     if below(topic::REPLIES, filter).is_some() {
         return Ok(Kind::Listen);
     }
     if below(RESERVED, filter).is_some() {
         return Err(Reason::NotAuthorized);
-    }
-    if patterns_of(filter).is_empty() {
-        return Err(Reason::TopicFilterInvalid);
     }
     match device
         .shared

@@ -22,6 +22,7 @@ use self::keeping::finish;
 use super::device::Device;
 use super::devices::Claim;
 use super::socket::Socket;
+use super::subscriptions;
 use super::worker::Worker;
 use crate::auth::Source;
 use crate::call::Fault;
@@ -133,6 +134,7 @@ impl Talk {
         (source, input): (Source, BytesMut),
     ) {
         context.metrics.connection_opened("mqtt");
+        let worker = Worker::resumed(subscriptions::resumed(&claim.device), &context);
         // Boxed, and its end as well, so that nothing is kept twice while it is idle.
         let going = Box::new(Going {
             socket,
@@ -145,7 +147,7 @@ impl Talk {
             out: self.out,
             keeping: Work::default(),
             calls: Work::default(),
-            worker: Worker::default(),
+            worker,
             keep_alive: Some(self.keep_alive).filter(|time| !time.is_zero()),
             heard: Instant::now(),
             stalled: None,
