@@ -88,7 +88,7 @@ impl Going {
             drop(state);
             return self.done(done);
         }
-        let kept = kept::device(&self.device, &state, None);
+        let kept = kept::device(&self.device, &state);
         let (tell, told) = tokio::sync::oneshot::channel();
         // Whoever waits may have gone away.
         let told_by = move |outcome| tell.send(outcome).unwrap_or_default();
