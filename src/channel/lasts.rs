@@ -29,7 +29,10 @@ pub struct Last {
 impl Last {
     /// Bytes that it takes, beside what every one does.
     fn size(&self) -> usize {
-        let beside = self.manner.as_ref().and_then(|manner| manner.beside.as_ref());
+        let beside = self
+            .manner
+            .as_ref()
+            .and_then(|manner| manner.beside.as_ref());
         self.event.payload.len() + beside.map_or(0, |beside| beside.size())
     }
 

@@ -41,7 +41,8 @@ impl Beside {
     pub fn size(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let user = self.user.iter();
-        let user = user.map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len());
+        let user =
+            user.map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len());
         let correlation = self.correlation.as_ref().map_or(0, Bytes::len);
         size_of::<Beside>()
             + text(&self.content_type)

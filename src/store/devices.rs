@@ -222,9 +222,8 @@ impl Store {
                 [now],
             )?;
             for table in ["device_received", "device_message"] {
-                let strays = format!(
-                    "DELETE FROM {table} WHERE device NOT IN (SELECT number FROM device)"
-                );
+                let strays =
+                    format!("DELETE FROM {table} WHERE device NOT IN (SELECT number FROM device)");
                 db.execute(&strays, [])?;
             }
             let mut devices = Vec::new();

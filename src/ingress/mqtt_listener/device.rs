@@ -196,15 +196,18 @@ impl Device {
 
     /// Puts a message for the client behind the others, if there is room; what it returns tells
     /// when it is on disk, where it has to be.
-    pub(super) fn push(&self, state: &mut State, mut message: Message) -> Option<Keeping> {
-        let connected = state.connection.is_some();
-        let lives = connected || (message.qos > 0 && !state.expiry.is_zero());
-        if state.ended || !lives {
-            return None;
-        }
-        if !state.session.has_room() {
+    pub(super) fn push(&self, state: &mut State, message: Message) -> Option<Keeping> {
+        if !state.session.has_room() && Self::lives(state, &message) {
             self.shared.metrics.limit_reached("device_queue");
             self.shared.metrics.dropped("mqtt", "queue_full");
+            return None;
+        }
+        self.put(state, message)
+    }
+
+    /// The same, without a look at the room.
+    pub(super) fn put(&self, state: &mut State, mut message: Message) -> Option<Keeping> {
+        if !Self::lives(state, &message) {
             return None;
         }
         message.stored &= state.kept && message.qos > 0;
@@ -213,6 +216,12 @@ impl Device {
         state.wake();
         let kept = self.shared.store.keep_message(self.number, kept?.at(seq));
         Some(kept.unwrap_or_else(failed))
+    }
+
+    /// Whether a message has anybody to wait for.
+    fn lives(state: &State, message: &Message) -> bool {
+        let waits = message.qos > 0 && !state.expiry.is_zero();
+        !state.ended && (state.connection.is_some() || waits)
     }
 }
 

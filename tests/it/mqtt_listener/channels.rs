@@ -187,6 +187,67 @@ async fn retained_messages() {
 }
 
 #[tokio::test]
+async fn all_that_is_retained_is_told_however_small_the_queue() {
+    let world = World::start().await;
+    let mut device = world.device(Version::V5, "a").await;
+    for number in 0..30 {
+        let topic = format!("r/{number}");
+        device.publish(&topic, "x", 1, true).await;
+    }
+    for version in BOTH {
+        let mut late = world.device(version, "b").await;
+        let filters = [string("r/+"), vec![1], string("r/1"), vec![1]].concat();
+        let head = if version == Version::V5 {
+            &[0, 1, 0][..]
+        } else {
+            &[0, 1]
+        };
+        late.packet(0x82, &[head, &filters].concat()).await;
+        assert_eq!(late.read().await.0, 0x90);
+        for number in 0..30 {
+            assert_eq!(late.hears().await.0, format!("r/{number}"));
+        }
+        assert_eq!(late.hears().await.0, "r/1", "the other subscription's turn");
+        late.hears_nothing().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_retained_never_comes_behind_what_is_newer() {
+    let world = World::start().await;
+    let mut device = world.device(Version::V5, "a").await;
+    for round in 0..100 {
+        let (old, new) = (format!("old {round}"), format!("new {round}"));
+        device.publish("s", &old, 1, true).await;
+        let hello = Hello::new(Version::V5, "b").stays(60);
+        let (mut reader, _) = Device::connect(world.port, &hello).await;
+        let subscribe = [vec![0, 1, 0], string("s"), vec![1]].concat();
+        reader.packet(0x82, &subscribe).await;
+        device.publish("s", &new, 1, true).await;
+        // Until the SUBACK and the newer one have come, and then what else there is.
+        let (mut heard, mut subscribed) = (Vec::new(), false);
+        for rest in [false, true] {
+            while rest || !subscribed || !heard.contains(&new) {
+                reader.packet(0xc0, &[]).await;
+                while let (kind, body) = reader.read().await
+                    && kind != 0xd0
+                {
+                    subscribed |= kind == 0x90;
+                    let text = String::from_utf8_lossy(&body).into_owned();
+                    let payload = [&old, &new].into_iter().find(|one| text.ends_with(*one));
+                    heard.extend(payload.cloned());
+                }
+                if rest {
+                    break;
+                }
+            }
+        }
+        assert_eq!(heard.last(), Some(&new), "{heard:?}");
+        Device::connect(world.port, &Hello::new(Version::V5, "b")).await;
+    }
+}
+
+#[tokio::test]
 async fn what_a_revoked_client_left_is_told_to_nobody() {
     let world = World::start().await;
     let token = world

@@ -156,12 +156,12 @@ async fn a_call_is_not_put_to_a_device_again_after_its_connection() {
 async fn offers_are_bounded() {
     let world = World::start().await;
     let mut device = world.device(Version::V5, "a").await;
-    for number in 0..1000 {
+    for number in 0..100 {
         let filter = format!("callway/serve/devices/{number}");
         assert_eq!(device.subscribe(&filter, 0).await, 0);
     }
     assert_eq!(device.subscribe("callway/serve/devices/x", 0).await, 0x97);
-    assert_eq!(device.subscribe("news", 0).await, 0x97);
+    assert_eq!(device.subscribe("news", 0).await, 0);
     assert_eq!(device.subscribe("callway/serve/devices/7", 1).await, 1);
     let long = format!("callway/reply/{}", "x".repeat(2000));
     assert_eq!(device.subscribe(&long, 0).await, 0x8f);

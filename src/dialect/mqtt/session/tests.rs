@@ -167,7 +167,11 @@ fn no_more_is_under_way_than_may_wait() {
         take(&mut session, u16::MAX).unwrap();
     }
     session.push(message(1));
-    assert_eq!(take(&mut session, u16::MAX), None, "nothing was acknowledged");
+    assert_eq!(
+        take(&mut session, u16::MAX),
+        None,
+        "nothing was acknowledged"
+    );
     session.acknowledge(Ack::Puback, 1, false);
     assert_eq!(take(&mut session, u16::MAX), Some((11, false)));
     // Nor of more bytes; but one larger than all the room goes alone.

@@ -22,13 +22,12 @@ impl Going {
                 self.keeping.push(done.boxed());
             }
             Effect::Subscribe(id, identifier, wishes) => {
-                let (hub, served) = (&self.context.hub, &mut self.worker.served);
-                let answered =
-                    subscriptions::subscribe(hub, &self.device, served, identifier, wishes);
+                let served = &mut self.worker.served;
+                let answered = subscriptions::subscribe(&self.device, served, identifier, wishes);
                 if answered.serves {
                     self.worker.offer(&self.context);
                 }
-                let done = Done::Subscribed(id, answered.codes, answered.lasts);
+                let done = Done::Subscribed(id, answered.codes, answered.curious);
                 self.once_kept(done);
             }
             Effect::Unsubscribe(id, filters) => {
@@ -105,10 +104,12 @@ impl Going {
         let version = self.conversation.version();
         match done {
             Done::Settled(settled, outcome) => self.settle(settled, outcome),
-            Done::Subscribed(id, codes, lasts) => {
+            Done::Subscribed(id, codes, curious) => {
                 encode::suback(version, id, &codes, &mut self.out);
-                for last in lasts {
-                    self.push(last);
+                for one in curious {
+                    // So there are no more than there are subscriptions.
+                    self.curious.retain(|(wish, _)| wish.filter != one.0.filter);
+                    self.curious.push_back(one);
                 }
             }
             Done::Unsubscribed(id, codes) => encode::unsuback(version, id, &codes, &mut self.out),

@@ -110,9 +110,7 @@ fn note_received(device: &Device, id: u16) -> Option<Result<Keeping, Fault>> {
     let mut state = device.lock();
     state.session.received.settle(id);
     let store = &device.shared.store;
-    state
-        .kept
-        .then(|| store.keep_received(device.number, id))
+    state.kept.then(|| store.keep_received(device.number, id))
 }
 
 /// Waits for what comes of a message that an earlier connection of the session began with.
