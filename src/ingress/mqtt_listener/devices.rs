@@ -100,17 +100,18 @@ pub async fn restore_devices(context: &Context) {
 /// The most generous options of all endpoints: who connects again is held to its own.
 fn options(config: &Config) -> Option<MqttOptions> {
     let endpoints = config.listeners.iter().flat_map(|row| &row.endpoints);
-    let options = endpoints.filter_map(|endpoint| match endpoint.dialect {
-        Dialect::Mqtt(options) => Some(options),
+    let options = endpoints.filter_map(|endpoint| match &endpoint.dialect {
+        Dialect::Mqtt(options) => Some(options.clone()),
         _ => None,
     });
     options.reduce(|one, other| MqttOptions {
         session_expiry: one.session_expiry.max(other.session_expiry),
         queue: one.queue.max(other.queue),
+        ..one
     })
 }
 
-fn room(options: MqttOptions) -> Room {
+fn room(options: &MqttOptions) -> Room {
     Room {
         messages: options.queue,
         bytes: options.queue.saturating_mul(ROOM),
@@ -130,7 +131,7 @@ impl Devices {
                 self.forget(device.number);
                 continue;
             };
-            let mut session = Session::new(room(options));
+            let mut session = Session::new(room(&options));
             let may = |topic: &str| {
                 let channel = self.shared.names.channel(topic);
                 caller.may(Verb::Subscribe, &channel)
@@ -168,7 +169,7 @@ impl Devices {
         caller: &Caller,
         client: Arc<str>,
         connect: &Connect,
-        (options, expiry): (MqttOptions, Duration),
+        (options, expiry): (&MqttOptions, Duration),
     ) -> Claim {
         let key = (caller.token().name.clone(), client.clone());
         let mut inside = self.inside.lock();

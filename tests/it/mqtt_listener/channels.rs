@@ -313,6 +313,18 @@ async fn overlapping_subscriptions() {
 }
 
 #[tokio::test]
+async fn overlapping_subscriptions_without_identifiers() {
+    let world = World::start().await;
+    let mut device = world.device(Version::V4, "a").await;
+    device.subscribe("o/#", 2).await;
+    device.subscribe("o/+", 1).await;
+    let mut other = world.device(Version::V4, "b").await;
+    other.publish("o/1", "x", 2, false).await;
+    assert_eq!(device.next().await.qos, 2, "once, at the highest QoS");
+    device.hears_nothing().await;
+}
+
+#[tokio::test]
 async fn user_properties_and_the_rest_travel_along() {
     let world = World::start().await;
     let mut device = world.device(Version::V5, "a").await;

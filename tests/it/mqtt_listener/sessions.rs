@@ -143,6 +143,21 @@ async fn a_message_of_qos_2_is_taken_once() {
 }
 
 #[tokio::test]
+async fn who_has_no_name_is_given_one() {
+    let world = World::start().await;
+    for version in BOTH {
+        let (mut one, present) = Device::connect(world.port, &Hello::new(version, "")).await;
+        assert!(!present);
+        let (_other, _) = Device::connect(world.port, &Hello::new(version, "")).await;
+        one.hears_nothing().await; // and is not sent away
+    }
+    let mut hello = Hello::new(Version::V5, "");
+    hello.clean = false;
+    let (_, connack) = Device::try_connect(world.port, &hello).await;
+    assert_eq!(connack[1], 0, "MQTT 5 needs no clean start for it");
+}
+
+#[tokio::test]
 async fn take_over() {
     let world = World::start().await;
     for version in BOTH {
