@@ -11,7 +11,7 @@ use crate::auth::{Caller, Verb};
 use crate::call::unix_ms;
 use crate::router::Pattern;
 
-/// Channels, and bytes of their payloads, that are remembered; then those go that were set first.
+/// Channels, and bytes of their payloads and properties, that are remembered; then those go that were set first.
 const MOST: usize = 10_000;
 const ROOM: usize = 16 * 1024 * 1024;
 
@@ -27,6 +27,15 @@ pub struct Last {
 }
 
 impl Last {
+    /// Bytes that it takes, beside what every one does.
+    fn size(&self) -> usize {
+        let beside = self
+            .manner
+            .as_ref()
+            .and_then(|manner| manner.beside.as_ref());
+        self.event.payload.len() + beside.map_or(0, |beside| beside.size())
+    }
+
     /// Whether it is to be told: neither expired, nor left by one who may not any more.
     fn stands(&self, now: u64) -> bool {
         let expires = self.manner.as_ref().and_then(|manner| manner.expires);
@@ -128,7 +137,7 @@ impl Inside {
         let channel = event.channel.clone();
         self.forget(&channel);
         self.next += 1;
-        self.bytes += last.event.payload.len();
+        self.bytes += last.size();
         self.order.insert(self.next, channel.clone());
         self.events.insert(channel, (self.next, last));
     }
@@ -136,7 +145,7 @@ impl Inside {
     fn forget(&mut self, channel: &str) {
         if let Some((number, last)) = self.events.remove(channel) {
             self.order.remove(&number);
-            self.bytes -= last.event.payload.len();
+            self.bytes -= last.size();
         }
     }
 }

@@ -35,3 +35,19 @@ pub struct Beside {
     /// User properties in their order.
     pub user: Vec<(String, String)>,
 }
+
+impl Beside {
+    /// Bytes that it takes in memory.
+    pub fn size(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let user = self.user.iter();
+        let user =
+            user.map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len());
+        let correlation = self.correlation.as_ref().map_or(0, Bytes::len);
+        size_of::<Beside>()
+            + text(&self.content_type)
+            + text(&self.response_topic)
+            + correlation
+            + user.sum::<usize>()
+    }
+}

@@ -125,7 +125,7 @@ const ENDPOINT: &[Key] = &[
     key(
         "anonymous",
         Text,
-        "scriptr: the token row of clients without a token",
+        "scriptr, mqtt: the token row of clients without a token",
     ),
     key(
         "legacy_envelope",
@@ -217,6 +217,11 @@ const ENDPOINT: &[Key] = &[
         "users",
         Rows(TALKEE_USER),
         "talkee: people that log in, and the token rows that they act as",
+    ),
+    key(
+        "keep_alive",
+        Duration,
+        "mqtt: the longest time between two packets that a client is left; default 20m",
     ),
     key(
         "session_expiry",

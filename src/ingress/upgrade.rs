@@ -87,13 +87,13 @@ async fn accepted<B>(
     let headers = request.headers();
     visit.door.check_origin(headers)?;
     let switching = |protocol| switching_protocols(key, protocol);
-    if let Dialect::Mqtt(options) = endpoint.dialect {
+    if let Dialect::Mqtt(options) = &endpoint.dialect {
         if !subprotocols(headers).any(|offered| offered == SUBPROTOCOL) {
             let why = "MQTT over WebSocket is opened with the subprotocol mqtt";
             return Err(Fault::new(Kind::InvalidRequest, why));
         }
         let guest = Guest {
-            options,
+            options: options.clone(),
             source: Source::Peer {
                 address: visit.door.client(visit.peer, headers),
                 via: Via::Mqtt,

@@ -26,8 +26,6 @@ pub struct KeptDevice {
     pub gone: Option<u64>,
     /// JSON.
     pub subscriptions: String,
-    /// JSON.
-    pub received: String,
 }
 
 /// A message for a client that is not acknowledged yet.
@@ -67,8 +65,19 @@ impl Acknowledged {
     }
 }
 
+/// A session with all that is kept of it.
+#[derive(Clone, Debug)]
+pub struct RestoredDevice {
+    /// The session.
+    pub device: KeptDevice,
+    /// Packet identifiers of messages of QoS 2 that the client has not released.
+    pub received: Vec<u16>,
+    /// What waits for it, in its order.
+    pub messages: Vec<KeptMessage>,
+}
+
 impl Store {
-    /// Keeps a session, or what became of it; what is kept as received stays.
+    /// Keeps a session, or what became of it.
     pub fn keep_device(
         &self,
         device: KeptDevice,
@@ -101,24 +110,42 @@ impl Store {
     pub fn forget_device(&self, number: u64) -> Result<(), Fault> {
         self.submit(
             move |db| {
-                db.prepare_cached("DELETE FROM device WHERE number = ?")?
-                    .execute([number as i64])?;
-                db.prepare_cached("DELETE FROM device_message WHERE device = ?")?
-                    .execute([number as i64])
+                for forget in [
+                    "DELETE FROM device WHERE number = ?",
+                    "DELETE FROM device_received WHERE device = ?",
+                    "DELETE FROM device_message WHERE device = ?",
+                ] {
+                    db.prepare_cached(forget)?.execute([number as i64])?;
+                }
+                Ok(())
             },
             drop,
         )
     }
 
-    /// Keeps which messages of QoS 2 of a client are noted; done once that is on disk.
+    /// Keeps that a message of QoS 2 of a client was taken; done once that is on disk.
     pub fn keep_received(
         &self,
         number: u64,
-        received: String,
+        id: u16,
     ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
         self.promise(move |db| {
-            db.prepare_cached("UPDATE device SET received = ? WHERE number = ?")?
-                .execute(params![received, number as i64])?;
+            let keep = "INSERT OR IGNORE INTO device_received (device, id) VALUES (?, ?)";
+            db.prepare_cached(keep)?
+                .execute(params![number as i64, id])?;
+            Ok(())
+        })
+    }
+
+    /// Forgets such a message, which the client has released; done once that is on disk.
+    pub fn forget_received(
+        &self,
+        number: u64,
+        id: u16,
+    ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
+        self.promise(move |db| {
+            db.prepare_cached("DELETE FROM device_received WHERE device = ? AND id = ?")?
+                .execute(params![number as i64, id])?;
             Ok(())
         })
     }
@@ -186,22 +213,22 @@ impl Store {
         })
     }
 
-    /// All sessions that are kept, each with its messages in their order; those that have ended
-    /// meanwhile are forgotten.
-    pub async fn devices(&self) -> Result<Vec<(KeptDevice, Vec<KeptMessage>)>, Fault> {
+    /// All sessions that are kept; those that have ended meanwhile are forgotten.
+    pub async fn devices(&self) -> Result<Vec<RestoredDevice>, Fault> {
         self.write(move |db| {
             let now = unix_ms() as i64;
             db.execute(
                 "DELETE FROM device WHERE gone IS NOT NULL AND gone + expiry * 1000 <= ?",
                 [now],
             )?;
-            db.execute(
-                "DELETE FROM device_message WHERE device NOT IN (SELECT number FROM device)",
-                [],
-            )?;
+            for table in ["device_received", "device_message"] {
+                let strays =
+                    format!("DELETE FROM {table} WHERE device NOT IN (SELECT number FROM device)");
+                db.execute(&strays, [])?;
+            }
             let mut devices = Vec::new();
             let mut find = db.prepare(
-                "SELECT number, caller, client, expiry, gone, subscriptions, received
+                "SELECT number, caller, client, expiry, gone, subscriptions
                  FROM device ORDER BY number",
             )?;
             let mut rows = find.query([])?;
@@ -213,10 +240,12 @@ impl Store {
                     expiry: row.get(3)?,
                     gone: row.get::<_, Option<i64>>(4)?.map(|gone| gone as u64),
                     subscriptions: row.get(5)?,
-                    received: row.get(6)?,
                 };
-                let messages = messages(db, device.number)?;
-                devices.push((device, messages));
+                devices.push(RestoredDevice {
+                    received: received(db, device.number)?,
+                    messages: messages(db, device.number)?,
+                    device,
+                });
             }
             Ok(devices)
         })
@@ -247,6 +276,12 @@ impl Store {
         })?;
         Ok(told)
     }
+}
+
+fn received(db: &Connection, number: u64) -> rusqlite::Result<Vec<u16>> {
+    let mut find = db.prepare_cached("SELECT id FROM device_received WHERE device = ?")?;
+    let rows = find.query_map([number as i64], |row| row.get(0))?;
+    rows.collect()
 }
 
 fn messages(db: &Connection, number: u64) -> rusqlite::Result<Vec<KeptMessage>> {
@@ -291,7 +326,11 @@ mod tests {
 
     async fn kept(store: &Store) -> Vec<u64> {
         let device = store.devices().await.unwrap().remove(0);
-        device.1.into_iter().map(|message| message.seq).collect()
+        device
+            .messages
+            .into_iter()
+            .map(|message| message.seq)
+            .collect()
     }
 
     #[tokio::test]
@@ -306,7 +345,6 @@ mod tests {
             expiry: 60,
             gone: None,
             subscriptions: "[]".to_owned(),
-            received: "[]".to_owned(),
         };
         store.keep_device(device, drop).unwrap();
         store

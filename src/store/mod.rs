@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 pub use self::accounts::{NewAccount, Registered};
 pub use self::dead::{Buried, Letter, LetterKind};
-pub use self::devices::{KeptDevice, KeptMessage};
+pub use self::devices::{KeptDevice, KeptMessage, RestoredDevice};
 pub use self::history::{Page, Record, Which};
 pub use self::keys::{Begun, KeyName};
 pub use self::scripts::Subscription;

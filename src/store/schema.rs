@@ -90,12 +90,15 @@ const VERSIONS: &[&str] = &[
 ",
     "
     -- Sessions of MQTT clients that outlive their connection. `gone` is when that ended, NULL while
-    -- it goes on; subscriptions and the packet identifiers of what was received are JSON.
+    -- it goes on; subscriptions are JSON.
     CREATE TABLE device (
         number INTEGER PRIMARY KEY, caller TEXT NOT NULL, client TEXT NOT NULL,
-        expiry INTEGER NOT NULL, gone INTEGER, subscriptions TEXT NOT NULL,
-        received TEXT NOT NULL DEFAULT '[]'
+        expiry INTEGER NOT NULL, gone INTEGER, subscriptions TEXT NOT NULL
     );
+    -- Packet identifiers of their messages of QoS 2 that were acknowledged and not released yet.
+    CREATE TABLE device_received (
+        device INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (device, id)
+    ) WITHOUT ROWID;
     -- Messages for them that were not acknowledged yet. `beside` is JSON.
     CREATE TABLE device_message (
         device INTEGER NOT NULL, seq INTEGER NOT NULL, topic TEXT NOT NULL, qos INTEGER NOT NULL,
@@ -114,6 +117,7 @@ const TABLES: &[&str] = &[
     "thread",
     "dead",
     "device",
+    "device_received",
     "device_message",
     "idempotency",
     "storage",

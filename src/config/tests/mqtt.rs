@@ -36,3 +36,19 @@ fn over_websocket_it_stands_beside_others() {
     assert!(problems(&wrong)[0].contains("belongs to the dialect mqtt"));
     assert!(problems(&format!("{PLAIN}queue = 0\n"))[0].contains("between 1 and 65535"));
 }
+
+#[test]
+fn who_has_no_password_and_who_is_silent_is_settled_by_options() {
+    let config = accepted(PLAIN);
+    let options = config.listeners[0].mqtt().unwrap();
+    assert_eq!((options.anonymous, options.keep_alive), (None, 1200));
+    let given = format!("{PLAIN}keep_alive = \"60s\"\n");
+    let options = accepted(&given).listeners[0].mqtt().unwrap();
+    assert_eq!(options.keep_alive, 60);
+    for wrong in ["0s", "20h"] {
+        let given = format!("{PLAIN}keep_alive = \"{wrong}\"\n");
+        assert!(problems(&given)[0].contains("between 1 and 65535 seconds"));
+    }
+    let nobody = format!("{PLAIN}anonymous = \"nobody\"\n");
+    assert!(problems(&nobody)[0].contains("there is no token"));
+}

@@ -35,7 +35,7 @@ impl Listener {
             Endpoint {
                 path,
                 dialect: Dialect::Mqtt(options),
-            } if path.is_empty() => Some(*options),
+            } if path.is_empty() => Some(options.clone()),
             _ => None,
         })
     }
@@ -84,8 +84,12 @@ pub enum Dialect {
 }
 
 /// Options of an `mqtt` endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MqttOptions {
+    /// The token row that clients without a password act as.
+    pub anonymous: Option<Arc<str>>,
+    /// The longest Keep Alive that an MQTT 5 client is left, in seconds.
+    pub keep_alive: u16,
     /// How long a session outlives its connection at most; and does, where the client asks for a
     /// session but cannot say how long.
     pub session_expiry: Duration,

@@ -12,8 +12,9 @@ use crate::config::{Admin, Dialect, Endpoint, Listener, Route, ScriptrOptions, T
 use crate::router::{Segment, Template};
 
 /// The options of endpoints, and the dialects that have them.
-const OPTIONS: [(&str, &[&str]); 22] = [
-    ("anonymous", &["scriptr"]),
+const OPTIONS: [(&str, &[&str]); 23] = [
+    ("anonymous", &["scriptr", "mqtt"]),
+    ("keep_alive", &["mqtt"]),
     ("legacy_envelope", &["scriptr"]),
     ("ordered", &["scriptr"]),
     ("methods", &["scriptr", "action"]),
@@ -252,7 +253,7 @@ fn endpoint(reading: &mut Reading<'_>, node: &Node, routes: &[Arc<Route>]) -> Op
         "http" => Dialect::Http,
         "action" => Dialect::Action(Arc::new(action::options(reading, node)?)),
         "talkee" => Dialect::Talkee(Arc::new(talkee::options(reading, node)?)),
-        "mqtt" => Dialect::Mqtt(mqtt::options(node)),
+        "mqtt" => Dialect::Mqtt(mqtt::options(reading, node)),
         other => {
             reading.problem(
                 place,
@@ -308,16 +309,18 @@ fn refuse_taken_names(reading: &mut Reading<'_>, routes: &[Arc<Route>]) {
     }
 }
 
-fn scriptr(reading: &mut Reading<'_>, node: &Node) -> Option<ScriptrOptions> {
-    let anonymous = text(node, "anonymous").map(Arc::from);
-    if let Some(name) = &anonymous
-        && !names_token(reading.root, name)
-    {
-        reading.problem(
-            node.get("anonymous").unwrap_or(node),
-            format!("there is no token {name:?}"),
-        );
+/// The token row that clients without a token act as.
+pub(super) fn anonymous(reading: &mut Reading<'_>, node: &Node) -> Option<Arc<str>> {
+    let place = node.get("anonymous")?;
+    let name = place.text()?;
+    if !names_token(reading.root, name) {
+        reading.problem(place, format!("there is no token {name:?}"));
     }
+    Some(name.into())
+}
+
+fn scriptr(reading: &mut Reading<'_>, node: &Node) -> Option<ScriptrOptions> {
+    let anonymous = anonymous(reading, node);
     let place = node.get("methods").unwrap_or(node);
     let methods = reading.keep(
         place,

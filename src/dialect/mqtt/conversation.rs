@@ -9,12 +9,14 @@ use bytes::BytesMut;
 use super::Reason;
 use super::encode::{self, Outgoing};
 use super::packet::{Ack, Connect, Packet, Publish, Version, Wish};
-use super::session::{Message, Session, Settled};
+use super::session::{Arrival, Message, Session, Settled};
 
 /// Unacknowledged messages that are taken at once (§3.2.2.3.3).
 pub const RECEIVE_MAXIMUM: u16 = 256;
-/// Topic aliases that a client may use.
+/// Topic aliases that a client may use, and that are used towards it.
 pub const ALIAS_MAXIMUM: u16 = 32;
+/// Bytes of a topic that an alias may stand for: nothing that means anything is longer.
+pub(super) const LONGEST_ALIASED: usize = 2048;
 
 /// Names a message of the client within its connection.
 pub type Ticket = u64;
@@ -24,6 +26,9 @@ pub type Ticket = u64;
 pub enum Effect {
     /// Carry out a message; then [`Conversation::settle`], unless it has QoS 0.
     Message(Ticket, Publish),
+    /// A message that an earlier connection of the session began with: wait for what comes of it
+    /// there, then [`Conversation::settle`].
+    Await(Ticket, u16),
     /// Subscribe, and answer with a SUBACK.
     Subscribe(u16, Option<u32>, Vec<Wish>),
     /// Unsubscribe, and answer with an UNSUBACK.
@@ -32,8 +37,9 @@ pub enum Effect {
     Forget(u64),
     /// Note on disk that a message is released, then [`Conversation::release`] it.
     Release(u64, u16),
-    /// The messages of QoS 2 that are noted changed.
-    Received,
+    /// The client released a message of QoS 2: forget it on disk, then
+    /// [`Conversation::complete`].
+    Complete(u16),
     /// Close the connection; `None` if the client said goodbye, and its will is to be forgotten.
     Close(Option<Reason>),
     /// The client said goodbye but wants its will published.
@@ -76,7 +82,8 @@ impl Conversation {
             version: connect.version,
             receive_maximum: connect.receive_maximum,
             maximum_packet: connect.maximum_packet as usize,
-            alias_maximum: connect.alias_maximum,
+            // More than it may have itself would only fill the memory.
+            alias_maximum: connect.alias_maximum.min(ALIAS_MAXIMUM),
             aliases_in: Vec::new(),
             aliases_out: HashMap::new(),
             due: VecDeque::new(),
@@ -116,14 +123,12 @@ impl Conversation {
                 }
             }
             Packet::Ack(Ack::Pubrel, id, _) => {
-                let known = session.release(id);
-                if known {
-                    effects.push(Effect::Received);
+                // Nothing is released before its PUBREC.
+                if session.received.is_settled(id) == Some(true) && !self.is_due(id) {
+                    session.received.forget(id);
+                    return effects.push(Effect::Complete(id));
                 }
-                let reason = match known {
-                    true => Reason::Success,
-                    false => Reason::PacketIdentifierNotFound,
-                };
+                let reason = Reason::PacketIdentifierNotFound;
                 encode::ack(self.version, Ack::Pubcomp, id, reason, out);
             }
             Packet::Ack(ack, id, reason) => {
@@ -165,15 +170,20 @@ impl Conversation {
             return Ok(());
         }
         let (id, qos) = (publish.id, publish.qos);
-        if qos == 2 && !session.receive(id) {
-            // The same one again. Its PUBREC is still due, or was lost.
-            if !self.due.iter().any(|due| due.id == id && due.qos == 2) {
-                encode::ack(self.version, Ack::Pubrec, id, Reason::Success, out);
-            }
+        let arrival = match qos {
+            2 => session.received.arrive(id),
+            _ => Arrival::First,
+        };
+        if arrival != Arrival::First && self.is_due(id) {
+            return Ok(()); // its PUBREC is still to come
+        }
+        if arrival == Arrival::Again {
+            // Its PUBREC was lost.
+            encode::ack(self.version, Ack::Pubrec, id, Reason::Success, out);
             return Ok(());
         }
         // Those of QoS 2 count until they are released; this one is among them already.
-        let of_qos_2 = session.received().len();
+        let of_qos_2 = session.received.len();
         let of_qos_1 = self.due.iter().filter(|due| due.qos == 1).count() + usize::from(qos == 1);
         if self.version == Version::V5 && of_qos_1 + of_qos_2 > RECEIVE_MAXIMUM.into() {
             return Err(Reason::ReceiveMaximumExceeded);
@@ -181,8 +191,16 @@ impl Conversation {
         let outcome = None;
         self.due.push_back(Due { id, qos, outcome });
         let ticket = self.first + self.due.len() as u64 - 1;
-        effects.push(Effect::Message(ticket, publish));
+        effects.push(match arrival {
+            Arrival::First => Effect::Message(ticket, publish),
+            _ => Effect::Await(ticket, id),
+        });
         Ok(())
+    }
+
+    /// Whether the PUBREC of a message is still to come.
+    fn is_due(&self, id: u16) -> bool {
+        self.due.iter().any(|due| due.id == id && due.qos == 2)
     }
 
     /// Puts the topic where an alias stands for it (§3.3.2.3.4).
@@ -192,6 +210,9 @@ impl Conversation {
         };
         if alias > ALIAS_MAXIMUM {
             return Err(Reason::TopicAliasInvalid);
+        }
+        if publish.topic.len() > LONGEST_ALIASED {
+            return Err(Reason::TopicNameInvalid);
         }
         let index = usize::from(alias) - 1;
         if self.aliases_in.len() <= index {
@@ -216,6 +237,14 @@ impl Conversation {
         let index = ticket.checked_sub(self.first).map(|index| index as usize);
         if let Some(due) = index.and_then(|index| self.due.get_mut(index)) {
             due.outcome = Some(outcome);
+            // At once: this connection may be gone before its turn comes.
+            match due.qos {
+                2 if outcome.is_failure() && self.version == Version::V5 => {
+                    session.received.forget(due.id);
+                }
+                2 => session.received.settle(due.id),
+                _ => {}
+            }
         }
         while let Some(Due {
             id,
@@ -223,9 +252,6 @@ impl Conversation {
             outcome: Some(outcome),
         }) = self.due.front()
         {
-            if *qos == 2 && outcome.is_failure() && self.version == Version::V5 {
-                session.release(*id);
-            }
             let ack = if *qos == 2 { Ack::Pubrec } else { Ack::Puback };
             encode::ack(self.version, ack, *id, *outcome, out);
             self.due.pop_front();
@@ -246,13 +272,18 @@ impl Conversation {
             Settled::Done(stored) => effects.extend(stored.map(Effect::Forget)),
             Settled::Release(Some(seq)) => effects.push(Effect::Release(seq, id)),
             Settled::Release(None) => self.release(id, out),
-            Settled::Unknown if ack == Ack::Pubrec => {
+            Settled::Unknown if ack == Ack::Pubrec && !refused => {
                 let reason = Reason::PacketIdentifierNotFound;
                 encode::ack(self.version, Ack::Pubrel, id, reason, out);
             }
             // Late, or the second one.
             Settled::Unknown => {}
         }
+    }
+
+    /// Ends what began with a message of QoS 2 of the client.
+    pub fn complete(&self, id: u16, out: &mut BytesMut) {
+        encode::ack(self.version, Ack::Pubcomp, id, Reason::Success, out);
     }
 
     /// Releases a message of QoS 2 that the client has received.
@@ -274,7 +305,7 @@ impl Conversation {
             && let Some((message, again)) = session.take(self.receive_maximum, now, &mut gone)
         {
             if !self.write(&message, again, now, out) {
-                session.give_up(message.seq);
+                session.give_up(&message);
                 gone(&message);
             }
         }

@@ -17,5 +17,5 @@ pub use self::conversation::{ALIAS_MAXIMUM, Conversation, Effect, RECEIVE_MAXIMU
 pub use self::decode::{connect, packet};
 pub use self::packet::{Ack, Connect, Packet, Publish, Version, Will, Wish};
 pub use self::reason::Reason;
-pub use self::session::{Message, Room, Session, Settled, Subscription, Taken};
+pub use self::session::{Arrival, Message, Received, Room, Session, Settled, Subscription, Taken};
 pub use self::wire::{Frame, frame};

@@ -1,14 +1,16 @@
 //! What a server remembers of a client between two connections (MQTT 5.0 §4.1): its subscriptions,
 //! the messages for it that wait or are not acknowledged, and those of QoS 2 that it sent.
 
+mod received;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::received::{Arrival, Received};
 use super::packet::Ack;
 use super::topic::matches;
 use crate::channel::Beside;
@@ -60,6 +62,8 @@ pub struct Message {
     pub expires: Option<u64>,
     /// It is on disk, until it is acknowledged.
     pub stored: bool,
+    /// It is of no use after this connection.
+    pub passing: bool,
 }
 
 impl Message {
@@ -71,9 +75,12 @@ impl Message {
         }
     }
 
+    /// Bytes that it takes in memory, all in all.
     fn size(&self) -> usize {
         const OVERHEAD: usize = 128;
-        OVERHEAD + self.topic.len() + self.payload.len()
+        let beside = self.beside.as_ref().map_or(0, |beside| beside.size());
+        let identifiers = self.identifiers.len() * size_of::<u32>();
+        OVERHEAD + self.topic.len() + self.payload.len() + beside + identifiers
     }
 }
 
@@ -120,8 +127,10 @@ pub struct Session {
     /// Bytes of those that wait.
     bytes: usize,
     flying: VecDeque<Flying>,
-    /// Packet identifiers of messages of QoS 2 that the client has not released.
-    received: BTreeSet<u16>,
+    /// Bytes of those that are not acknowledged.
+    aloft: usize,
+    /// What the client sent at QoS 2.
+    pub received: Received,
     next: u64,
     room: Room,
 }
@@ -134,7 +143,8 @@ impl Session {
             waiting: VecDeque::new(),
             bytes: 0,
             flying: VecDeque::new(),
-            received: BTreeSet::new(),
+            aloft: 0,
+            received: Received::default(),
             next: 0,
             room,
         }
@@ -197,6 +207,7 @@ impl Session {
         self.next = message.seq + 1;
         let message = Arc::new(message);
         if released {
+            self.aloft += message.size();
             return self.flying.push_back(Flying { message, released });
         }
         self.bytes += message.size();
@@ -205,8 +216,8 @@ impl Session {
     }
 
     /// The next message to send, and whether it was sent before, if the client, which takes
-    /// `window` unacknowledged ones at once, takes one more. What has expired is left out; `gone`
-    /// is told of it.
+    /// `window` unacknowledged ones at once, takes one more. No more are under way than may wait.
+    /// What has expired is left out; `gone` is told of it.
     pub fn take(
         &mut self,
         window: u16,
@@ -219,8 +230,10 @@ impl Session {
             if !expired && message.qos > 0 {
                 let oldest = self.flying.iter().map(|one| one.message.seq).min();
                 let span = oldest.map_or(0, |oldest| message.seq.saturating_sub(oldest));
+                let crowded = self.flying.len() >= self.room.messages.min(window.into())
+                    || (self.aloft >= self.room.bytes && !self.flying.is_empty());
                 // No identifier is used twice at once.
-                if self.flying.len() >= window.into() || span >= IDS {
+                if crowded || span >= IDS {
                     return None;
                 }
             }
@@ -236,6 +249,7 @@ impl Session {
             if message.qos > 0 {
                 let message = message.clone();
                 let released = false;
+                self.aloft += message.size();
                 self.flying.push_back(Flying { message, released });
             }
             return Some((message, again));
@@ -243,8 +257,19 @@ impl Session {
     }
 
     /// Gives up on a message that was taken but cannot be sent.
-    pub fn give_up(&mut self, seq: u64) {
-        self.flying.retain(|one| one.message.seq != seq);
+    pub fn give_up(&mut self, message: &Message) {
+        // Of QoS 0 none is under way, and their `seq` means nothing.
+        if message.qos > 0 {
+            self.land(|one| one.seq == message.seq);
+        }
+    }
+
+    /// Takes out a message that is under way.
+    fn land(&mut self, which: impl Fn(&Message) -> bool) {
+        let at = self.flying.iter().position(|one| which(&one.message));
+        if let Some(one) = at.and_then(|at| self.flying.remove(at)) {
+            self.aloft -= one.message.size();
+        }
     }
 
     /// The client acknowledged a message, or refused it.
@@ -261,7 +286,7 @@ impl Session {
                 Settled::Release(stored)
             }
             (Ack::Puback, 1, _) | (Ack::Pubcomp, 2, true) | (Ack::Pubrec, 2, false) => {
-                self.flying.remove(at);
+                self.land(|one| one.id() == id);
                 Settled::Done(stored)
             }
             _ => Settled::Unknown,
@@ -274,12 +299,13 @@ impl Session {
         let (released, sent): (VecDeque<_>, VecDeque<_>) =
             self.flying.drain(..).partition(|one| one.released);
         self.flying = released;
+        self.aloft = self.flying.iter().map(|one| one.message.size()).sum();
         for Flying { message, .. } in sent.into_iter().rev() {
             self.bytes += message.size();
             let again = true;
             self.waiting.push_front(Waiting { message, again });
         }
-        // Of QoS 0 nothing outlives its connection.
+        // Of QoS 0, and of what passes, nothing outlives its connection.
         self.drop_unkept();
         self.flying.iter().map(|one| one.message.id()).collect()
     }
@@ -288,28 +314,12 @@ impl Session {
     pub fn drop_unkept(&mut self) {
         let bytes = &mut self.bytes;
         self.waiting.retain(|one| {
-            let keeps = one.message.qos > 0;
+            let keeps = one.message.qos > 0 && !one.message.passing;
             if !keeps {
                 *bytes -= one.message.size();
             }
             keeps
         });
-    }
-
-    /// Notes a message of QoS 2 of the client. False if it was noted already: then it is the same
-    /// one again.
-    pub fn receive(&mut self, id: u16) -> bool {
-        self.received.insert(id)
-    }
-
-    /// The client released such a message, or it was refused. Says whether it was noted.
-    pub fn release(&mut self, id: u16) -> bool {
-        self.received.remove(&id)
-    }
-
-    /// Those that are noted.
-    pub fn received(&self) -> &BTreeSet<u16> {
-        &self.received
     }
 
     /// How many messages wait, or are not acknowledged.

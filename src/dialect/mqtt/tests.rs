@@ -3,6 +3,7 @@
 use bytes::{Buf as _, BytesMut};
 use proptest::prelude::*;
 
+use super::conversation::LONGEST_ALIASED;
 use super::*;
 
 /// CONNECT, SUBSCRIBE, three PUBLISH, acknowledgements, PINGREQ, UNSUBSCRIBE, DISCONNECT.
@@ -129,13 +130,53 @@ fn a_message_of_qos_2_is_carried_out_once() {
     assert!(side.takes(publish(8, 2)).is_empty());
     assert_eq!(side.wrote(), b"\x50\x02\x00\x08\x50\x02\x00\x08");
     let effects = side.takes(Packet::Ack(Ack::Pubrel, 8, 0));
-    assert!(matches!(effects[..], [Effect::Received]));
+    assert!(matches!(effects[..], [Effect::Complete(8)]));
+    assert_eq!(side.wrote(), b"", "before that is on disk");
+    side.conversation.complete(8, &mut side.out);
     side.takes(Packet::Ack(Ack::Pubrel, 8, 0));
     assert_eq!(side.wrote(), b"\x70\x02\x00\x08\x70\x03\x00\x08\x92");
     // One that was refused needs no release.
     side.takes(publish(9, 2));
     side.settle(1, Reason::NotAuthorized);
     assert_eq!(side.takes(publish(9, 2)).len(), 1);
+}
+
+#[test]
+fn a_message_of_qos_2_that_an_earlier_connection_began_with_waits_for_its_outcome() {
+    let mut side = Side::new(Version::V5);
+    side.takes(publish(8, 2));
+    // The connection is lost before anything is kept, and the client sends it again.
+    side.conversation = Conversation::new(&hello(Version::V5));
+    let effects = side.takes(publish(8, 2));
+    assert!(matches!(effects[..], [Effect::Await(0, 8)]));
+    assert_eq!(side.wrote(), b"", "it may still fail");
+    side.settle(0, Reason::Success);
+    assert_eq!(side.wrote(), b"\x50\x02\x00\x08");
+}
+
+#[test]
+fn nothing_is_released_before_its_pubrec() {
+    let mut side = Side::new(Version::V5);
+    for _ in 0..2 * RECEIVE_MAXIMUM {
+        side.takes(publish(8, 2));
+        assert!(side.takes(Packet::Ack(Ack::Pubrel, 8, 0)).is_empty());
+        assert_eq!(side.wrote(), b"\x70\x03\x00\x08\x92");
+    }
+    side.settle(0, Reason::Success);
+    assert_eq!(side.wrote(), b"\x50\x02\x00\x08", "it was taken once");
+    assert!(side.conversation.is_idle());
+}
+
+#[test]
+fn a_refused_message_of_qos_2_is_new_to_the_next_connection() {
+    let mut side = Side::new(Version::V5);
+    side.takes(publish(7, 1));
+    side.takes(publish(8, 2));
+    side.settle(1, Reason::QuotaExceeded);
+    assert_eq!(side.wrote(), b"", "what came before it is not settled");
+    side.conversation = Conversation::new(&hello(Version::V5));
+    let effects = side.takes(publish(8, 2));
+    assert!(matches!(effects[..], [Effect::Message(..)]));
 }
 
 #[test]
@@ -157,6 +198,34 @@ fn a_stored_message_is_released_once_that_is_noted() {
     assert_eq!(side.wrote(), b"\x62\x02\x00\x01");
     let effects = side.takes(Packet::Ack(Ack::Pubcomp, 1, 0));
     assert!(matches!(effects[..], [Effect::Forget(0)]));
+}
+
+#[test]
+fn aliases_take_a_bounded_amount_of_memory() {
+    let said = Connect {
+        alias_maximum: u16::MAX,
+        ..hello(Version::V5)
+    };
+    let mut side = Side::new(Version::V5);
+    side.conversation = Conversation::new(&said);
+    for number in 0..=ALIAS_MAXIMUM {
+        side.session.push(Message {
+            topic: format!("{number:02}").into(),
+            ..Message::default()
+        });
+    }
+    let (session, out) = (&mut side.session, &mut side.out);
+    side.conversation.send(session, 0, 10_000, out, |_| {});
+    let wrote = side.wrote();
+    assert!(wrote.ends_with(b"\x30\x05\x00\x0232\x00"), "{wrote:?}");
+    // The other way, a topic that long means nothing.
+    let effects = side.takes(Packet::Publish(Publish {
+        topic: "x".repeat(LONGEST_ALIASED + 1),
+        alias: Some(1),
+        ..Publish::default()
+    }));
+    let reason = Reason::TopicNameInvalid;
+    assert!(matches!(effects[..], [Effect::Close(Some(why))] if why == reason));
 }
 
 #[test]
@@ -200,7 +269,7 @@ fn feed(version: Version, bytes: &[u8]) {
         }
         input.advance(frame.end);
     }
-    let received = side.session.received().len();
+    let received = side.session.received.len();
     assert!(
         received <= RECEIVE_MAXIMUM.into(),
         "what a client leaves open is bounded"

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::dialect::mqtt::{Message, Publish, topic};
 use crate::ingress::accept::{Settled, accept, bury};
 use crate::ingress::mqtt_bus::{Answer, Question, read_call};
-use crate::link::mqtt::{Delivery, Properties};
+use crate::link::mqtt::{Delivery, Properties, is_publishable};
 use crate::oneway;
 
 /// A call as it came: what is asked, or why that cannot be said, and where its outcome goes.
@@ -28,7 +28,12 @@ impl Asked {
         };
         let delivery = Delivery::new(publish.topic, publish.payload, publish.qos, properties);
         let limits = &context.config.limits;
-        let (question, answer) = read_call(topic::CALLS, limits, &delivery);
+        let (mut question, mut answer) = read_call(topic::CALLS, limits, &delivery);
+        if let Some(topic) = answer.topic.take_if(|topic| !is_publishable(topic)) {
+            let length = topic.len();
+            let why = format!("the reply address, of {length} bytes, is no topic to publish to");
+            question = Err(Fault::new(Kind::InvalidRequest, why));
+        }
         Asked { question, answer }
     }
 

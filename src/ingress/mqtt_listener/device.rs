@@ -6,15 +6,16 @@ use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
+use super::events::RESERVED;
 use super::kept;
 use super::names::Names;
 use crate::auth::{Caller, Verb};
 use crate::call::{Fault, unix_ms};
 use crate::channel::{Ear, Event, Hub, Keeping, Last, Manner};
-use crate::dialect::mqtt::topic::{filter_of, topic_of};
+use crate::dialect::mqtt::topic::{below, filter_of, topic_of};
 use crate::dialect::mqtt::{Message, Session, Will};
 use crate::observe::Metrics;
 use crate::router::Pattern;
@@ -35,6 +36,8 @@ pub(super) struct Device {
     pub(super) caller: Caller,
     pub(super) client: Arc<str>,
     pub(super) shared: Arc<Shared>,
+    /// Tells that a message of QoS 2 of the client was kept, or refused.
+    pub(super) settled: Notify,
     state: Mutex<State>,
 }
 
@@ -111,6 +114,7 @@ impl Device {
             caller,
             client,
             shared: shared.clone(),
+            settled: Notify::new(),
             state: Mutex::new(State {
                 session,
                 connection: None,
@@ -137,7 +141,9 @@ impl Device {
         let mut state = self.lock();
         let mut wanted = BTreeMap::new();
         if !state.ended {
-            for filter in state.session.subscriptions().keys() {
+            // Nothing is published on what is reserved.
+            let filters = state.session.subscriptions().keys();
+            for filter in filters.filter(|filter| below(RESERVED, filter).is_none()) {
                 let patterns = self.shared.names.patterns(filter).into_iter();
                 wanted.extend(patterns.map(|pattern| (filter_of(&pattern), pattern)));
             }
@@ -192,15 +198,18 @@ impl Device {
 
     /// Puts a message for the client behind the others, if there is room; what it returns tells
     /// when it is on disk, where it has to be.
-    pub(super) fn push(&self, state: &mut State, mut message: Message) -> Option<Keeping> {
-        let connected = state.connection.is_some();
-        let lives = connected || (message.qos > 0 && !state.expiry.is_zero());
-        if state.ended || !lives {
-            return None;
-        }
-        if !state.session.has_room() {
+    pub(super) fn push(&self, state: &mut State, message: Message) -> Option<Keeping> {
+        if !state.session.has_room() && Self::lives(state, &message) {
             self.shared.metrics.limit_reached("device_queue");
             self.shared.metrics.dropped("mqtt", "queue_full");
+            return None;
+        }
+        self.put(state, message)
+    }
+
+    /// The same, without a look at the room.
+    pub(super) fn put(&self, state: &mut State, mut message: Message) -> Option<Keeping> {
+        if !Self::lives(state, &message) {
             return None;
         }
         message.stored &= state.kept && message.qos > 0;
@@ -209,6 +218,12 @@ impl Device {
         state.wake();
         let kept = self.shared.store.keep_message(self.number, kept?.at(seq));
         Some(kept.unwrap_or_else(failed))
+    }
+
+    /// Whether a message has anybody to wait for.
+    fn lives(state: &State, message: &Message) -> bool {
+        let waits = message.qos > 0 && !state.expiry.is_zero();
+        !state.ended && (state.connection.is_some() || waits)
     }
 }
 

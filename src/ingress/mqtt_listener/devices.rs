@@ -14,7 +14,7 @@ use super::device::{Connection, Device, Shared, State};
 use super::events;
 use super::kept;
 use super::names::Names;
-use crate::auth::Caller;
+use crate::auth::{Caller, Verb};
 use crate::call::{Fault, unix_ms};
 use crate::config::{Config, Dialect, MqttOptions};
 use crate::context::Context;
@@ -29,7 +29,7 @@ pub struct Devices {
     inside: Mutex<Inside>,
     background: TaskTracker,
     stop: CancellationToken,
-    /// Sessions without a connection that are kept at once; then those go that left first.
+    /// Sessions without a connection that are kept at once.
     most: usize,
 }
 
@@ -48,6 +48,19 @@ impl Inside {
     fn count(&mut self) -> u64 {
         self.count += 1;
         self.count
+    }
+
+    /// Of the caller that has the most sessions without a connection the one that has been so for
+    /// longest: who makes ever new ones drives out nobody's but its own.
+    fn longest_of_most(&self) -> Option<(Arc<Device>, Key)> {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for (caller, _) in self.alone.values() {
+            *counts.entry(caller).or_default() += 1;
+        }
+        let most = counts.values().max()?;
+        let mut longest = self.alone.values();
+        let key = longest.find(|(caller, _)| counts.get(&**caller) == Some(most))?;
+        Some((self.sessions.get(key)?.clone(), key.clone()))
     }
 }
 
@@ -87,17 +100,18 @@ pub async fn restore_devices(context: &Context) {
 /// The most generous options of all endpoints: who connects again is held to its own.
 fn options(config: &Config) -> Option<MqttOptions> {
     let endpoints = config.listeners.iter().flat_map(|row| &row.endpoints);
-    let options = endpoints.filter_map(|endpoint| match endpoint.dialect {
-        Dialect::Mqtt(options) => Some(options),
+    let options = endpoints.filter_map(|endpoint| match &endpoint.dialect {
+        Dialect::Mqtt(options) => Some(options.clone()),
         _ => None,
     });
     options.reduce(|one, other| MqttOptions {
         session_expiry: one.session_expiry.max(other.session_expiry),
         queue: one.queue.max(other.queue),
+        ..one
     })
 }
 
-fn room(options: MqttOptions) -> Room {
+fn room(options: &MqttOptions) -> Room {
     Room {
         messages: options.queue,
         bytes: options.queue.saturating_mul(ROOM),
@@ -111,13 +125,21 @@ impl Devices {
         options: MqttOptions,
     ) -> Result<(), Fault> {
         self.inside.lock().count = self.shared.store.last_device().await?;
-        for (device, messages) in self.shared.store.devices().await? {
+        for kept in self.shared.store.devices().await? {
+            let device = kept.device.clone();
             let Some(caller) = context.auth.by_name(&device.caller) else {
                 self.forget(device.number);
                 continue;
             };
-            let mut session = Session::new(room(options));
-            kept::restore(&mut session, &device, messages);
+            let mut session = Session::new(room(&options));
+            let may = |topic: &str| {
+                let channel = self.shared.names.channel(topic);
+                caller.may(Verb::Subscribe, &channel)
+            };
+            // What its grants do not allow any more is not for it.
+            for seq in kept::restore(&mut session, kept, may) {
+                self.forget_message(device.number, seq);
+            }
             let client: Arc<str> = device.client.as_str().into();
             let key = (caller.token().name.clone(), client.clone());
             let taken = Device::new(device.number, (caller, client), session, &self.shared);
@@ -135,7 +157,7 @@ impl Devices {
                 .insert(key.clone(), taken.clone());
             self.leave_alone(&taken, &key, None, expiry.saturating_sub(since));
             if device.gone.is_none() {
-                self.keep(&taken, Some(gone));
+                self.keep(&taken);
             }
         }
         Ok(())
@@ -147,31 +169,26 @@ impl Devices {
         caller: &Caller,
         client: Arc<str>,
         connect: &Connect,
-        (options, expiry): (MqttOptions, Duration),
+        (options, expiry): (&MqttOptions, Duration),
     ) -> Claim {
         let key = (caller.token().name.clone(), client.clone());
         let mut inside = self.inside.lock();
         let known = inside.sessions.get(&key).cloned();
+        let mut present = false;
         let mut will = None;
         if let Some(known) = &known {
             let mut state = known.lock();
-            if state.connection.is_some() {
-                state.wake();
-                state.connection = None;
-                // §3.1.2.5: a delayed one is not published if the session goes on.
-                let now = |will: &Will| connect.clean || will.delay == 0;
-                will = state.will.take().filter(now);
-            } else if connect.clean {
-                will = state.will.take();
-            }
-            state.will = None;
+            state.wake();
+            let before = state.connection.take();
+            // One that was to end with its connection does so now.
+            let ends = before.is_some() && state.expiry.is_zero();
+            present = !(connect.clean || ends || state.ended || known.caller.has_ended());
+            // §3.1.2.5: a delayed one is not published if the session goes on.
+            let now = |will: &Will| !present || (before.is_some() && will.delay == 0);
+            will = state.will.take().filter(now);
             alone_no_more(&mut inside, &mut state);
         }
-        let usable = known.as_ref().filter(|known| {
-            let same = !known.caller.has_ended() && !known.lock().ended;
-            same && !connect.clean
-        });
-        let device = match usable {
+        let device = match known.as_ref().filter(|_| present) {
             Some(device) => device.clone(),
             None => {
                 let number = inside.count();
@@ -179,8 +196,14 @@ impl Devices {
                 Device::new(number, (caller.clone(), client), session, &self.shared)
             }
         };
-        let present = usable.is_some();
         let connection = inside.count();
+        {
+            // Before anybody else finds it, so that of two at once the second takes over.
+            let mut state = device.lock();
+            state.connection = Some(Connection::new(connection));
+            state.expiry = expiry;
+            state.will = connect.will.clone();
+        }
         inside.sessions.insert(key, device.clone());
         drop(inside);
         if let Some(known) = &known {
@@ -191,12 +214,7 @@ impl Devices {
                 self.end_quietly(known);
             }
         }
-        let mut state = device.lock();
-        state.connection = Some(Connection::new(connection));
-        state.expiry = expiry;
-        state.will = connect.will.clone();
-        drop(state);
-        self.keep(&device, None);
+        self.keep(&device);
         Claim {
             device,
             connection,
@@ -224,7 +242,7 @@ impl Devices {
             }
             return self.end(device, &key);
         }
-        self.keep(device, Some(unix_ms()));
+        self.keep(device);
         self.leave_alone(device, &key, will, expiry);
     }
 
@@ -276,11 +294,10 @@ impl Devices {
         state.place = Some(place);
         drop(state);
         inside.alone.insert(place, key.clone());
-        let longest = match inside.alone.len() > self.most {
-            true => inside.alone.pop_first(),
+        let evicted = match inside.alone.len() > self.most {
+            true => inside.longest_of_most(),
             false => None,
         };
-        let evicted = longest.and_then(|(_, key)| Some((inside.sessions.get(&key)?.clone(), key)));
         drop(inside);
         if let Some((evicted, key)) = evicted {
             self.shared.metrics.limit_reached("device_sessions");
@@ -327,10 +344,19 @@ impl Devices {
         }
     }
 
+    fn forget_message(&self, number: u64, seq: u64) {
+        if let Err(fault) = self.shared.store.forget_message(number, seq) {
+            tracing::warn!(%fault, "a message of a session stays on disk until the next start");
+        }
+    }
+
     /// Puts on disk how a session stands, if it is to outlive its connection; and takes it from
     /// there if it is not any more.
-    fn keep(&self, device: &Arc<Device>, gone: Option<u64>) {
+    fn keep(&self, device: &Arc<Device>) {
         let mut state = device.lock();
+        if state.ended {
+            return;
+        }
         if state.expiry.is_zero() {
             if std::mem::take(&mut state.kept) {
                 self.forget(device.number);
@@ -338,7 +364,7 @@ impl Devices {
             return;
         }
         state.kept = true;
-        let kept = kept::device(device, &state, gone);
+        let kept = kept::device(device, &state);
         let told = |outcome: Result<(), Fault>| {
             if let Err(fault) = outcome {
                 tracing::warn!(%fault, "a session of an MQTT client cannot be kept");

@@ -3,19 +3,31 @@
 use std::sync::Arc;
 
 use super::device::Device;
-use crate::call::{Fault, Payload, Via, beside, is_traceparent, unix_ms};
+use crate::call::{Fault, Kind, Payload, Via, beside, is_traceparent, unix_ms};
 use crate::channel::{Hub, Manner, Origin, Publish, Receipt};
 use crate::dialect::mqtt::{self, Will};
 
 /// Topics that mean something else, or nothing.
 pub(super) const RESERVED: &str = "callway";
+/// Bytes in memory that the properties of an event may take.
+const LARGEST_BESIDE: usize = 64 * 1024;
+/// The user property that is a credential.
+const TOKEN: &str = "token";
 
 /// Publishes on the channel that is meant by the topic, now, so that the order is the client's.
 pub(super) fn publish(
     hub: &Arc<Hub>,
     device: &Device,
-    message: mqtt::Publish,
+    mut message: mqtt::Publish,
 ) -> Result<Receipt, Fault> {
+    if let Some(beside) = &mut message.beside {
+        // It may be there for a bus's sake; subscribers and the disk are not to see it.
+        beside.user.retain(|(name, _)| name != TOKEN);
+        if beside.size() > LARGEST_BESIDE {
+            let why = "the properties of this message are too large";
+            return Err(Fault::new(Kind::TooLarge, why));
+        }
+    }
     let channel = match mqtt::topic::below(RESERVED, &message.topic) {
         // No name: the hub says what is wrong with it.
         Some(_) => "".into(),
@@ -56,8 +68,11 @@ pub(super) fn publish(
     hub.publish_as(event, &manner)
 }
 
-/// Publishes a will. Nobody waits for what comes of it.
+/// Publishes a will, unless its client may nothing any more. Nobody waits for what comes of it.
 pub(super) fn will(device: &Arc<Device>, will: Will) {
+    if device.caller.has_ended() {
+        return;
+    }
     let Some(hub) = device.shared.hub.upgrade() else {
         return;
     };

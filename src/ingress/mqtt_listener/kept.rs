@@ -7,9 +7,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::device::{Device, State};
+use crate::call::unix_ms;
 use crate::channel::Beside;
 use crate::dialect::mqtt::{Message, Session, Subscription};
-use crate::store::{KeptDevice, KeptMessage};
+use crate::store::{KeptDevice, KeptMessage, RestoredDevice};
 
 #[derive(Deserialize, Serialize)]
 struct KeptSubscription {
@@ -75,6 +76,7 @@ pub(super) fn restored(kept: KeptMessage) -> (Message, bool) {
         identifiers: beside.identifiers,
         expires: kept.expires,
         stored: true,
+        passing: false,
         beside: Some(Arc::new(Beside {
             utf8: beside.utf8,
             content_type: beside.content_type,
@@ -89,8 +91,8 @@ pub(super) fn restored(kept: KeptMessage) -> (Message, bool) {
     (message, kept.released)
 }
 
-/// A session as it stands; `gone` is when its connection ended.
-pub(super) fn device(device: &Device, state: &State, gone: Option<u64>) -> KeptDevice {
+/// A session as it stands now; one without a connection has just lost it.
+pub(super) fn device(device: &Device, state: &State) -> KeptDevice {
     let subscriptions = state.session.subscriptions().iter();
     let subscriptions = subscriptions.map(|(filter, subscription)| KeptSubscription {
         filter: filter.to_string(),
@@ -104,20 +106,20 @@ pub(super) fn device(device: &Device, state: &State, gone: Option<u64>) -> KeptD
         caller: device.caller.name().to_owned(),
         client: device.client.to_string(),
         expiry: u32::try_from(state.expiry.as_secs()).unwrap_or(u32::MAX),
-        gone,
+        gone: state.connection.is_none().then(unix_ms),
         subscriptions: json(&subscriptions.collect::<Vec<_>>()),
-        received: received(&state.session),
     }
 }
 
-pub(super) fn received(session: &Session) -> String {
-    json(session.received())
-}
-
-/// Takes up what an earlier process kept of a session.
-pub(super) fn restore(session: &mut Session, kept: &KeptDevice, messages: Vec<KeptMessage>) {
+/// Takes up what an earlier process kept of a session. Returns which messages are left out, because
+/// the client may not have what is on their topics.
+pub(super) fn restore(
+    session: &mut Session,
+    kept: RestoredDevice,
+    may: impl Fn(&str) -> bool,
+) -> Vec<u64> {
     let subscriptions: Vec<KeptSubscription> =
-        serde_json::from_str(&kept.subscriptions).unwrap_or_default();
+        serde_json::from_str(&kept.device.subscriptions).unwrap_or_default();
     for one in subscriptions {
         let subscription = Subscription {
             qos: one.qos,
@@ -127,13 +129,18 @@ pub(super) fn restore(session: &mut Session, kept: &KeptDevice, messages: Vec<Ke
         };
         session.subscribe(one.filter.into(), subscription);
     }
-    let received: Vec<u16> = serde_json::from_str(&kept.received).unwrap_or_default();
-    for id in received {
-        session.receive(id);
+    for id in kept.received {
+        session.received.settle(id);
     }
-    for (message, released) in messages.into_iter().map(restored) {
-        session.restore(message, released);
+    let mut left_out = Vec::new();
+    for (message, released) in kept.messages.into_iter().map(restored) {
+        if may(&message.topic) {
+            session.restore(message, released);
+        } else {
+            left_out.push(message.seq);
+        }
     }
+    left_out
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -23,8 +23,6 @@ use crate::dialect::mqtt::{
 const LARGEST_CONNECT: usize = 96 * 1024;
 /// Bytes of a client identifier.
 const LONGEST_CLIENT: usize = 256;
-/// The longest time between two packets of a client: else one that is gone would stay forever.
-const LONGEST_KEEP_ALIVE: u16 = 1200;
 /// What a packet has beside its payload.
 const BESIDE: usize = 16 * 1024;
 /// How long a refusal may wait for a client that does not read.
@@ -121,18 +119,20 @@ async fn open(socket: &mut dyn Socket, guest: &Guest) -> Option<Result<Opened, R
         }
         client => client.into(),
     };
-    let expiry = expiry(&connect, guest.options, &mut welcome);
+    let options = &guest.options;
+    let expiry = expiry(&connect, options, &mut welcome);
+    let longest = options.keep_alive;
     let keep_alive = match (version, connect.keep_alive) {
-        (Version::V5, 0 | LONGEST_KEEP_ALIVE..) => {
-            welcome.keep_alive = Some(LONGEST_KEEP_ALIVE);
-            LONGEST_KEEP_ALIVE
+        (Version::V5, wanted) if wanted == 0 || wanted > longest => {
+            welcome.keep_alive = Some(longest);
+            longest
         }
         (_, keep_alive) => keep_alive,
     };
     if connect.wants_response_information {
         welcome.response_information = Some(format!("{}/{client}", topic::REPLIES));
     }
-    let claim = devices.claim(&caller, client, &connect, (guest.options, expiry));
+    let claim = devices.claim(&caller, client, &connect, (options, expiry));
     welcome.session_present = claim.present;
     let mut out = BytesMut::new();
     encode::welcome(version, &welcome, &mut out);
@@ -140,7 +140,7 @@ async fn open(socket: &mut dyn Socket, guest: &Guest) -> Option<Result<Opened, R
     for id in claim.device.lock().session.resume() {
         conversation.release(id, &mut out);
     }
-    let talk = Talk::new(conversation, keep_alive, guest.options.session_expiry, out);
+    let talk = Talk::new(conversation, keep_alive, options.session_expiry, out);
     Some(Ok(Box::new((talk, claim, input))))
 }
 
@@ -187,15 +187,19 @@ async fn admit(guest: &Guest, connect: &Connect) -> Result<Caller, Reason> {
         return Err(Reason::ClientIdentifierNotValid);
     }
     let Some(token) = &connect.password else {
-        context.metrics.auth_refused("mqtt");
-        return Err(Reason::NotAuthorized);
+        let anonymous = guest.options.anonymous.as_deref();
+        let caller = anonymous.and_then(|name| context.auth.by_name(name));
+        if caller.is_none() {
+            context.metrics.auth_refused("mqtt");
+        }
+        return caller.ok_or(Reason::NotAuthorized);
     };
     let caller = context.auth.authenticate(token, &guest.source).await;
     caller.map_err(|_: Fault| Reason::BadUserNameOrPassword)
 }
 
 /// How long the session outlives its connection.
-fn expiry(connect: &Connect, options: MqttOptions, welcome: &mut Welcome) -> Duration {
+fn expiry(connect: &Connect, options: &MqttOptions, welcome: &mut Welcome) -> Duration {
     let most = options.session_expiry;
     match (connect.version, connect.expiry) {
         (Version::V4, _) if connect.clean => Duration::ZERO,

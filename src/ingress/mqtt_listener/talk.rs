@@ -5,6 +5,7 @@ mod effects;
 mod keeping;
 mod wire;
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -22,6 +23,7 @@ use self::keeping::finish;
 use super::device::Device;
 use super::devices::Claim;
 use super::socket::Socket;
+use super::subscriptions::{self, Curious};
 use super::worker::Worker;
 use crate::auth::Source;
 use crate::call::Fault;
@@ -38,6 +40,8 @@ const STALL: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How often a draining worker looks whether its work is over.
 const LOOK: Duration = Duration::from_millis(10);
+/// A client of which nothing was heard for this long lets others go first.
+const QUIET: Duration = Duration::from_millis(10);
 /// When nothing is due.
 const LATER: Duration = Duration::from_secs(86_400);
 
@@ -57,10 +61,12 @@ enum Done {
     /// A message of the client is kept, or refused.
     Settled(Settled, Result<(), Fault>),
     /// A subscription is in place.
-    Subscribed(u16, Vec<u8>, Vec<Message>),
+    Subscribed(u16, Vec<u8>, Vec<Curious>),
     Unsubscribed(u16, Vec<u8>),
     /// It is noted that the client has received a message of QoS 2.
     Received(u16),
+    /// It is noted that it has released one of its own.
+    Completed(u16, Result<(), Fault>),
 }
 
 #[derive(Clone, Copy)]
@@ -95,9 +101,12 @@ struct Going {
     /// Is cancelled with the connection.
     calls: Work<BoxFuture<'static, Message>>,
     worker: Worker,
+    /// Subscriptions whose last events are to be told, one at a time as there is room.
+    curious: VecDeque<Curious>,
     /// One and a half times what the client promised; none if it promised nothing.
     keep_alive: Option<Duration>,
     heard: Instant,
+    gave_way: bool,
     stalled: Option<Instant>,
     unflushed: bool,
     clock: Pin<Box<Sleep>>,
@@ -131,6 +140,7 @@ impl Talk {
         (source, input): (Source, BytesMut),
     ) {
         context.metrics.connection_opened("mqtt");
+        let worker = Worker::resumed(subscriptions::resumed(&claim.device), &context);
         // Boxed, and its end as well, so that nothing is kept twice while it is idle.
         let going = Box::new(Going {
             socket,
@@ -143,9 +153,11 @@ impl Talk {
             out: self.out,
             keeping: Work::default(),
             calls: Work::default(),
-            worker: Worker::default(),
+            worker,
+            curious: VecDeque::new(),
             keep_alive: Some(self.keep_alive).filter(|time| !time.is_zero()),
             heard: Instant::now(),
+            gave_way: false,
             stalled: None,
             unflushed: true,
             clock: Box::pin(tokio::time::sleep(LATER)),
@@ -231,12 +243,17 @@ impl Going {
                     Poll::Pending => {}
                 }
             }
+            if self.gives_way() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             self.feed();
             moved |= self.poll_work(cx);
             self.fill();
             if self.poll_write(cx).is_err() {
                 return Poll::Ready(End::Lost);
             }
+            moved |= self.tell_lasts();
             if let Some(end) = self.closing {
                 return Poll::Ready(end);
             }
@@ -252,6 +269,20 @@ impl Going {
         self.poll_clock(cx)
     }
 
+    /// Whether those that were woken before this one are to be heard first, once: the runtime goes
+    /// on with the one that was woken last, and so a message would overtake the SUBSCRIBE that
+    /// somebody else sent just before it. Where messages follow each other nothing is held up.
+    fn gives_way(&mut self) -> bool {
+        const PUBLISH: u8 = 0x30;
+        let publishes = self
+            .input
+            .first()
+            .is_some_and(|head| head & 0xf0 == PUBLISH);
+        let gives = publishes && !self.gave_way && self.heard.elapsed() > QUIET;
+        self.gave_way = gives;
+        gives
+    }
+
     fn forget(&self, seq: u64) {
         let forgotten = self
             .device
@@ -261,6 +292,17 @@ impl Going {
         if let Err(fault) = forgotten {
             tracing::debug!(%fault, "an acknowledged message may be sent again after a restart");
         }
+    }
+
+    /// Says whether there was a subscription to tell, and room.
+    fn tell_lasts(&mut self) -> bool {
+        if self.curious.is_empty() || !self.device.lock().session.has_room() {
+            return false;
+        }
+        if let Some(curious) = self.curious.pop_front() {
+            subscriptions::tell_lasts(&self.context.hub, &self.device, &curious);
+        }
+        true
     }
 
     /// Puts a message of no channel behind the others.
@@ -295,7 +337,9 @@ impl Going {
     fn poll_clock(&mut self, cx: &mut TaskContext<'_>) -> Poll<End> {
         loop {
             let now = Instant::now();
-            let silent = self.keep_alive.map(|time| self.heard + time);
+            // Who is not listened to is not silent.
+            let listens = self.keep_alive.filter(|_| self.may_read());
+            let silent = listens.map(|time| self.heard + time);
             let stalled = self.stalled.map(|since| since + STALL);
             if silent.is_some_and(|at| at <= now) {
                 return Poll::Ready(End::Close(Reason::KeepAliveTimeout));

@@ -25,6 +25,15 @@ pub(super) struct Worker {
 }
 
 impl Worker {
+    /// Of a client that is back in its session.
+    pub(super) fn resumed(served: Served, context: &Context) -> Worker {
+        let mut worker = Worker { served, seat: None };
+        if !worker.served.is_empty() {
+            worker.offer(context);
+        }
+        worker
+    }
+
     /// Offers what is served now.
     pub(super) fn offer(&mut self, context: &Context) {
         let methods = self.served.values().map(|(pattern, _)| pattern.clone());
@@ -116,6 +125,8 @@ fn message(version: Version, number: u64, ask: &Ask, qos: u8) -> Message {
         qos,
         beside: Some(Arc::new(beside)),
         expires: Some(unix_ms() + left.as_millis() as u64),
+        // Its call fails with the connection: answered later, it would be carried out twice.
+        passing: true,
         ..Message::default()
     }
 }

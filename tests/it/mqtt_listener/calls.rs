@@ -155,3 +155,23 @@ async fn a_call_carries_no_other_token_than_its_connection() {
         Some("unauthenticated")
     );
 }
+
+#[tokio::test]
+async fn a_call_whose_reply_could_not_be_sent_is_not_carried_out() {
+    let world = World::start().await;
+    let long = "x".repeat(70_000);
+    for address in ["a/#", "", "a\u{1}b", &long] {
+        for version in BOTH {
+            let mut device = world.device(version, "a").await;
+            let body = json!({"method": "greet", "params": {}, "id": 7, "reply_to": address});
+            let reason = device
+                .publish("callway/call", &body.to_string(), 1, false)
+                .await;
+            let refused = if version == Version::V5 { 0x90 } else { 0 };
+            assert_eq!(reason, refused);
+            device.hears_nothing().await;
+        }
+    }
+    let run = r#"callway_calls_total{via="mqtt",target="script",outcome="ok"}"#;
+    assert_eq!(world.daemon.metric(run).await, 0.0);
+}

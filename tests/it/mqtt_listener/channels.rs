@@ -187,6 +187,67 @@ async fn retained_messages() {
 }
 
 #[tokio::test]
+async fn all_that_is_retained_is_told_however_small_the_queue() {
+    let world = World::start().await;
+    let mut device = world.device(Version::V5, "a").await;
+    for number in 0..30 {
+        let topic = format!("r/{number}");
+        device.publish(&topic, "x", 1, true).await;
+    }
+    for version in BOTH {
+        let mut late = world.device(version, "b").await;
+        let filters = [string("r/+"), vec![1], string("r/1"), vec![1]].concat();
+        let head = if version == Version::V5 {
+            &[0, 1, 0][..]
+        } else {
+            &[0, 1]
+        };
+        late.packet(0x82, &[head, &filters].concat()).await;
+        assert_eq!(late.read().await.0, 0x90);
+        for number in 0..30 {
+            assert_eq!(late.hears().await.0, format!("r/{number}"));
+        }
+        assert_eq!(late.hears().await.0, "r/1", "the other subscription's turn");
+        late.hears_nothing().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_retained_never_comes_behind_what_is_newer() {
+    let world = World::start().await;
+    let mut device = world.device(Version::V5, "a").await;
+    for round in 0..100 {
+        let (old, new) = (format!("old {round}"), format!("new {round}"));
+        device.publish("s", &old, 1, true).await;
+        let hello = Hello::new(Version::V5, "b").stays(60);
+        let (mut reader, _) = Device::connect(world.port, &hello).await;
+        let subscribe = [vec![0, 1, 0], string("s"), vec![1]].concat();
+        reader.packet(0x82, &subscribe).await;
+        device.publish("s", &new, 1, true).await;
+        // Until the SUBACK and the newer one have come, and then what else there is.
+        let (mut heard, mut subscribed) = (Vec::new(), false);
+        for rest in [false, true] {
+            while rest || !subscribed || !heard.contains(&new) {
+                reader.packet(0xc0, &[]).await;
+                while let (kind, body) = reader.read().await
+                    && kind != 0xd0
+                {
+                    subscribed |= kind == 0x90;
+                    let text = String::from_utf8_lossy(&body).into_owned();
+                    let payload = [&old, &new].into_iter().find(|one| text.ends_with(*one));
+                    heard.extend(payload.cloned());
+                }
+                if rest {
+                    break;
+                }
+            }
+        }
+        assert_eq!(heard.last(), Some(&new), "{heard:?}");
+        Device::connect(world.port, &Hello::new(Version::V5, "b")).await;
+    }
+}
+
+#[tokio::test]
 async fn what_a_revoked_client_left_is_told_to_nobody() {
     let world = World::start().await;
     let token = world
@@ -252,6 +313,18 @@ async fn overlapping_subscriptions() {
 }
 
 #[tokio::test]
+async fn overlapping_subscriptions_without_identifiers() {
+    let world = World::start().await;
+    let mut device = world.device(Version::V4, "a").await;
+    device.subscribe("o/#", 2).await;
+    device.subscribe("o/+", 1).await;
+    let mut other = world.device(Version::V4, "b").await;
+    other.publish("o/1", "x", 2, false).await;
+    assert_eq!(device.next().await.qos, 2, "once, at the highest QoS");
+    device.hears_nothing().await;
+}
+
+#[tokio::test]
 async fn user_properties_and_the_rest_travel_along() {
     let world = World::start().await;
     let mut device = world.device(Version::V5, "a").await;
@@ -289,6 +362,28 @@ async fn user_properties_and_the_rest_travel_along() {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(message.user, [pair("one", "1"), pair("one", "2")]);
     assert!(message.expiry.is_some_and(|left| (59..=60).contains(&left)));
+}
+
+#[tokio::test]
+async fn a_token_beside_an_event_reaches_nobody() {
+    let world = World::start().await;
+    let mut reader = world.device(Version::V5, "reader").await;
+    reader.subscribe("p", 1).await;
+    let mut device = world.device(Version::V5, "a").await;
+    let pair = |name: &str, value: &str| [vec![0x26], string(name), string(value)].concat();
+    let properties = [pair("token", "cw_canary"), pair("unit", "C")].concat();
+    device.send_publish("p", "21", 0, &properties).await;
+    let message = reader.next().await;
+    assert_eq!(message.user, [("unit".to_owned(), "C".to_owned())]);
+}
+
+#[tokio::test]
+async fn properties_are_bounded() {
+    let world = World::start().await;
+    let mut device = world.device(Version::V5, "a").await;
+    let properties = [0x26, 0, 0, 0, 0].repeat(2000);
+    let id = device.send_publish("p", "x", 2, &properties).await;
+    assert_eq!(device.acknowledged(0x40, id).await, 0x97);
 }
 
 #[tokio::test]

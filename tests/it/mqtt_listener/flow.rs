@@ -201,3 +201,29 @@ async fn server_keep_alive() {
         assert_eq!(said(&connack, 0x13), announced, "{wanted}");
     }
 }
+
+#[tokio::test]
+async fn the_longest_keep_alive_is_set_for_an_endpoint() {
+    let port = crate::support::free_port();
+    let world = World::with(&format!(
+        "[[listen]]\naddress = \"127.0.0.1:{port}\"\n[[listen.endpoint]]\ndialect = \"mqtt\"\n\
+         keep_alive = \"60s\"\nanonymous = \"device\"\n"
+    ))
+    .await;
+    let mut hello = Hello::new(Version::V5, "a");
+    hello.keep_alive = 120;
+    let (_, connack) = Device::try_connect(port, &hello).await;
+    assert_eq!(said(&connack, 0x13), Some(60));
+    // There who has no password may what `device` may, and no more; a wrong one is still refused.
+    for version in BOTH {
+        let mut hello = Hello::new(version, "a");
+        hello.password = None;
+        let (mut device, _) = Device::connect(port, &hello).await;
+        assert!(device.subscribe("news", 1).await < 0x80);
+        assert!(device.subscribe("other", 1).await >= 0x80);
+        hello.password = Some("guess".to_owned());
+        assert_ne!(Device::try_connect(port, &hello).await.1[1], 0);
+        hello.password = None;
+        assert_ne!(Device::try_connect(world.port, &hello).await.1[1], 0);
+    }
+}

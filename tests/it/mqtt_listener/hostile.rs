@@ -287,6 +287,9 @@ async fn a_duplicate_id_of_qos_2_costs_nothing() {
 async fn client_id_churn_is_bounded() {
     // CVE-2026-22040: the same identifier as fast as it goes; and ever new ones.
     let world = World::with("[limits]\nconnections = 40").await;
+    let mut victim = Hello::new(Version::V5, "victim").stays(60);
+    victim.password = Some(super::DEVICE.to_owned());
+    Device::connect(world.port, &victim).await.0.goodbye().await;
     let hello = Hello::new(Version::V5, "same").stays(60);
     for _ in 0..50 {
         let (device, _) = Device::connect(world.port, &hello).await;
@@ -303,6 +306,10 @@ async fn client_id_churn_is_bounded() {
     assert!(!Device::connect(world.port, &oldest).await.1);
     let latest = Hello::new(Version::V5, "59").stays(60);
     assert!(Device::connect(world.port, &latest).await.1);
+    assert!(
+        Device::connect(world.port, &victim).await.1,
+        "nobody else's session has to go for it"
+    );
 }
 
 #[tokio::test]

@@ -143,6 +143,21 @@ async fn a_message_of_qos_2_is_taken_once() {
 }
 
 #[tokio::test]
+async fn who_has_no_name_is_given_one() {
+    let world = World::start().await;
+    for version in BOTH {
+        let (mut one, present) = Device::connect(world.port, &Hello::new(version, "")).await;
+        assert!(!present);
+        let (_other, _) = Device::connect(world.port, &Hello::new(version, "")).await;
+        one.hears_nothing().await; // and is not sent away
+    }
+    let mut hello = Hello::new(Version::V5, "");
+    hello.clean = false;
+    let (_, connack) = Device::try_connect(world.port, &hello).await;
+    assert_eq!(connack[1], 0, "MQTT 5 needs no clean start for it");
+}
+
+#[tokio::test]
 async fn take_over() {
     let world = World::start().await;
     for version in BOTH {
@@ -157,6 +172,68 @@ async fn take_over() {
         assert_eq!(second.hears().await.0, "t", "it has the subscriptions");
         Device::connect(world.port, &Hello::new(version, "a")).await;
     }
+}
+
+#[tokio::test]
+async fn a_session_that_ends_with_its_connection_is_not_taken_over() {
+    let world = World::start().await;
+    let mut reader = world.device(Version::V5, "reader").await;
+    reader.subscribe("w", 1).await;
+    for version in BOTH {
+        let mut hello = Hello::new(version, "a");
+        hello.will = Some(("w", "gone", 1, false, 60));
+        let (mut first, _) = Device::connect(world.port, &hello).await;
+        first.subscribe("t", 1).await;
+        let stays = Hello::new(version, "a").stays(60);
+        let (mut second, present) = Device::connect(world.port, &stays).await;
+        assert!(!present, "the state of a clean session is nobody's");
+        assert_eq!(reader.hears().await.0, "w", "the session ended");
+        second.publish("t", "x", 1, false).await;
+        second.hears_nothing().await;
+        assert_eq!(first.ended().await.is_some(), version == Version::V5);
+        Device::connect(world.port, &Hello::new(version, "a")).await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_that_connect_at_once_one_has_the_session() {
+    let world = World::start().await;
+    let hello = Hello::new(Version::V5, "same").stays(60);
+    for _ in 0..50 {
+        let connect = || Device::connect(world.port, &hello);
+        let ((mut one, _), (mut other, _)) = tokio::join!(connect(), connect());
+        for device in [&mut one, &mut other] {
+            device.packet(0xc0, &[]).await;
+        }
+        let answers = [one.read().await.0, other.read().await.0];
+        assert!(
+            answers == [0xd0, 0xe0] || answers == [0xe0, 0xd0],
+            "one lives, the other was sent away: {answers:x?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_waited_is_not_told_to_who_may_not_have_it_any_more() {
+    let mut world = World::start().await;
+    let mut hello = Hello::new(Version::V5, "a").stays(60);
+    hello.password = Some(DEVICE.to_owned());
+    let (mut device, _) = Device::connect(world.port, &hello).await;
+    device.subscribe("#", 1).await;
+    device.goodbye().await;
+    let mut other = world.device(Version::V5, "b").await;
+    for topic in ["telemetry/device/x", "news"] {
+        other.publish(topic, "x", 1, false).await;
+    }
+    world.daemon.kill();
+    let path = world.daemon.directory.path().join("callway.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace(r#", "news"]"#, "]")).unwrap();
+    world.daemon.again().await;
+    let (mut device, present) = Device::connect(world.port, &hello).await;
+    assert!(present);
+    assert_eq!(device.hears().await.0, "telemetry/device/x");
+    device.hears_nothing().await;
 }
 
 #[tokio::test]

@@ -113,3 +113,56 @@ async fn an_error_of_a_device_is_a_target_error() {
         Err("no_responder".into())
     );
 }
+
+#[tokio::test]
+async fn who_is_back_in_its_session_still_answers() {
+    let world = World::start().await;
+    for version in BOTH {
+        let hello = Hello::new(version, "bulb").stays(60);
+        let (mut device, _) = Device::connect(world.port, &hello).await;
+        assert_eq!(device.subscribe("callway/serve/devices/#", 1).await, 1);
+        device.goodbye().await;
+        let (mut device, present) = Device::connect(world.port, &hello).await;
+        assert!(present, "so it need not subscribe again");
+        let mut socket = world.daemon.ws().await;
+        let (reply, ()) = tokio::join!(socket.call("devices/x/on", json!({})), async {
+            let asked = device.next().await;
+            answer(&mut device, &asked, &json!("on"), None).await;
+        });
+        assert_eq!(reply, Ok(json!("on")));
+        Device::connect(world.port, &Hello::new(version, "bulb")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_not_put_to_a_device_again_after_its_connection() {
+    let world = World::start().await;
+    let hello = Hello::new(Version::V5, "bulb").stays(60);
+    let (mut device, _) = Device::connect(world.port, &hello).await;
+    assert_eq!(device.subscribe("callway/serve/devices/#", 1).await, 1);
+    let mut socket = world.daemon.ws().await;
+    let (reply, ()) = tokio::join!(socket.call("devices/x/on", json!({})), async {
+        // It may have been carried out, and is lost before it is acknowledged.
+        device.take().await;
+        drop(device);
+    });
+    assert_eq!(reply, Err("unavailable".into()), "that was its outcome");
+    let (mut device, present) = Device::connect(world.port, &hello).await;
+    assert!(present);
+    device.hears_nothing().await;
+}
+
+#[tokio::test]
+async fn offers_are_bounded() {
+    let world = World::start().await;
+    let mut device = world.device(Version::V5, "a").await;
+    for number in 0..100 {
+        let filter = format!("callway/serve/devices/{number}");
+        assert_eq!(device.subscribe(&filter, 0).await, 0);
+    }
+    assert_eq!(device.subscribe("callway/serve/devices/x", 0).await, 0x97);
+    assert_eq!(device.subscribe("news", 0).await, 0);
+    assert_eq!(device.subscribe("callway/serve/devices/7", 1).await, 1);
+    let long = format!("callway/reply/{}", "x".repeat(2000));
+    assert_eq!(device.subscribe(&long, 0).await, 0x8f);
+}

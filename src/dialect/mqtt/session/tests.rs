@@ -145,6 +145,62 @@ fn the_room_is_bounded_in_messages_and_bytes() {
     assert!(!session.has_room());
     take(&mut session, 9).unwrap();
     assert!(session.has_room());
+    // What is said beside the payload takes room as well.
+    let user = vec![(String::new(), String::new()); 1000];
+    session.push(Message {
+        beside: Some(Arc::new(Beside {
+            user,
+            ..Beside::default()
+        })),
+        ..message(1)
+    });
+    assert!(!session.has_room());
+}
+
+#[test]
+fn no_more_is_under_way_than_may_wait() {
+    let mut session = session();
+    for _ in 0..10 {
+        session.push(message(1));
+    }
+    for _ in 0..10 {
+        take(&mut session, u16::MAX).unwrap();
+    }
+    session.push(message(1));
+    assert_eq!(
+        take(&mut session, u16::MAX),
+        None,
+        "nothing was acknowledged"
+    );
+    session.acknowledge(Ack::Puback, 1, false);
+    assert_eq!(take(&mut session, u16::MAX), Some((11, false)));
+    // Nor of more bytes; but one larger than all the room goes alone.
+    let mut session = self::session();
+    for _ in 0..2 {
+        session.push(Message {
+            payload: Bytes::from(vec![0; 20_000]),
+            ..message(1)
+        });
+    }
+    assert_eq!(take(&mut session, u16::MAX), Some((1, false)));
+    assert_eq!(take(&mut session, u16::MAX), None);
+    session.resume();
+    assert_eq!(take(&mut session, u16::MAX), Some((1, true)));
+    session.acknowledge(Ack::Puback, 1, false);
+    assert_eq!(take(&mut session, u16::MAX), Some((2, false)));
+}
+
+#[test]
+fn giving_up_on_a_message_of_qos_0_leaves_the_others_alone() {
+    let mut session = session();
+    session.push(message(1));
+    session.push(message(0));
+    let (first, _) = session.take(9, 0, |_| {}).unwrap();
+    let (second, _) = session.take(9, 0, |_| {}).unwrap();
+    session.give_up(&second);
+    assert_eq!(session.len(), 1, "the first one is still under way");
+    session.give_up(&first);
+    assert!(session.is_empty());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::keeping::{kept_by, note_received};
+use super::keeping::{awaited, kept_by};
 use super::{Done, End, Going, Settled};
 use crate::call::Fault;
 use crate::dialect::mqtt::{Effect, Reason, Version, encode};
@@ -14,14 +14,20 @@ impl Going {
     pub(super) fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Message(ticket, publish) => self.message(ticket, publish),
+            Effect::Await(ticket, id) => {
+                let qos = 2;
+                let settled = Settled { ticket, qos, id };
+                let outcome = awaited(self.device.clone(), id);
+                let done = outcome.map(move |outcome| Done::Settled(settled, outcome));
+                self.keeping.push(done.boxed());
+            }
             Effect::Subscribe(id, identifier, wishes) => {
-                let (hub, served) = (&self.context.hub, &mut self.worker.served);
-                let answered =
-                    subscriptions::subscribe(hub, &self.device, served, identifier, wishes);
+                let served = &mut self.worker.served;
+                let answered = subscriptions::subscribe(&self.device, served, identifier, wishes);
                 if answered.serves {
                     self.worker.offer(&self.context);
                 }
-                let done = Done::Subscribed(id, answered.codes, answered.lasts);
+                let done = Done::Subscribed(id, answered.codes, answered.curious);
                 self.once_kept(done);
             }
             Effect::Unsubscribe(id, filters) => {
@@ -42,13 +48,7 @@ impl Going {
                 };
                 self.keeping.push(noted.boxed());
             }
-            Effect::Received => {
-                let noted = note_received(self.device.clone());
-                if let Some(noted) = noted {
-                    // Nobody waits for it: noted too long is no harm.
-                    drop(noted);
-                }
-            }
+            Effect::Complete(id) => self.complete(id),
             Effect::Expiry(seconds) => {
                 let wanted = Duration::from_secs(seconds.into());
                 let mut state = self.device.lock();
@@ -60,6 +60,26 @@ impl Going {
         }
     }
 
+    /// Ends what began with a message of QoS 2. Before that is on disk the client must not use the
+    /// identifier again: after a restart, the new message would pass for the old one.
+    fn complete(&mut self, id: u16) {
+        let state = self.device.lock();
+        if !state.kept {
+            return self.conversation.complete(id, &mut self.out);
+        }
+        let store = &self.device.shared.store;
+        let forgotten = store.forget_received(self.device.number, id);
+        drop(state);
+        let forgotten = async move {
+            let outcome = match forgotten {
+                Ok(forgotten) => forgotten.await.unwrap_or(Ok(())),
+                Err(fault) => Err(fault),
+            };
+            Done::Completed(id, outcome)
+        };
+        self.keeping.push(forgotten.boxed());
+    }
+
     /// Puts the subscriptions on disk first, where they are to outlive the connection.
     fn once_kept(&mut self, done: Done) {
         let state = self.device.lock();
@@ -67,7 +87,7 @@ impl Going {
             drop(state);
             return self.done(done);
         }
-        let kept = kept::device(&self.device, &state, None);
+        let kept = kept::device(&self.device, &state);
         let (tell, told) = tokio::sync::oneshot::channel();
         // Whoever waits may have gone away.
         let told_by = move |outcome| tell.send(outcome).unwrap_or_default();
@@ -84,14 +104,22 @@ impl Going {
         let version = self.conversation.version();
         match done {
             Done::Settled(settled, outcome) => self.settle(settled, outcome),
-            Done::Subscribed(id, codes, lasts) => {
+            Done::Subscribed(id, codes, curious) => {
                 encode::suback(version, id, &codes, &mut self.out);
-                for last in lasts {
-                    self.push(last);
+                for one in curious {
+                    // So there are no more than there are subscriptions.
+                    self.curious.retain(|(wish, _)| wish.filter != one.0.filter);
+                    self.curious.push_back(one);
                 }
             }
             Done::Unsubscribed(id, codes) => encode::unsuback(version, id, &codes, &mut self.out),
             Done::Received(id) => self.conversation.release(id, &mut self.out),
+            Done::Completed(id, Ok(())) => self.conversation.complete(id, &mut self.out),
+            Done::Completed(_, Err(fault)) => {
+                // Its client releases the message again when it is back.
+                tracing::debug!(%fault, "the state of an MQTT session is not on disk");
+                self.closing = Some(End::Close(Reason::ServerUnavailable));
+            }
         }
     }
 
@@ -105,7 +133,7 @@ impl Going {
                 Version::V5 => reason = Reason::of(&fault),
                 // MQTT 3.1.1 cannot say no: the client is to send it again.
                 Version::V4 if fault.may_pass() && settled.qos > 0 => {
-                    self.device.lock().session.release(settled.id);
+                    self.device.lock().session.received.forget(settled.id);
                     self.closing = Some(End::Close(Reason::ServerUnavailable));
                     return;
                 }

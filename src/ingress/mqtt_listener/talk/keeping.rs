@@ -12,7 +12,7 @@ use crate::dialect::mqtt::topic::{ANSWERS, CALLS, below};
 use crate::dialect::mqtt::{Publish, RECEIVE_MAXIMUM, Ticket};
 use crate::ingress::mqtt_listener::calls::Asked;
 use crate::ingress::mqtt_listener::device::Device;
-use crate::ingress::mqtt_listener::{events, kept};
+use crate::ingress::mqtt_listener::events;
 use crate::ingress::work::Work;
 
 impl Going {
@@ -93,21 +93,40 @@ impl Going {
             let outcome = kept.await;
             if settled.qos == 2
                 && outcome.is_ok()
-                && let Some(noted) = note_received(device)
+                && let Some(noted) = note_received(&device, settled.id)
             {
                 kept_by(noted).await;
             }
+            device.settled.notify_waiters();
             Done::Settled(settled, outcome)
         };
         self.keeping.push(keeping.boxed());
     }
 }
 
-/// Puts on disk which messages of QoS 2 of a client are noted, where its session is there.
-pub(super) fn note_received(device: Arc<Device>) -> Option<Result<Keeping, Fault>> {
-    let state = device.lock();
-    let received = state.kept.then(|| kept::received(&state.session))?;
-    Some(device.shared.store.keep_received(device.number, received))
+/// Notes that a message of QoS 2 of a client may be acknowledged; on disk too, where its session
+/// is there.
+fn note_received(device: &Device, id: u16) -> Option<Result<Keeping, Fault>> {
+    let mut state = device.lock();
+    state.session.received.settle(id);
+    let store = &device.shared.store;
+    state.kept.then(|| store.keep_received(device.number, id))
+}
+
+/// Waits for what comes of a message that an earlier connection of the session began with.
+pub(super) async fn awaited(device: Arc<Device>, id: u16) -> Result<(), Fault> {
+    loop {
+        let settled = device.settled.notified();
+        let state = device.lock().session.received.is_settled(id);
+        match state {
+            Some(true) => return Ok(()),
+            Some(false) => settled.await,
+            None => {
+                let why = "the message was not kept; send it again";
+                return Err(Fault::unavailable("not_kept", why));
+            }
+        }
+    }
 }
 
 /// Waits for the disk. What it cannot keep costs no more than that something is sent twice.
@@ -126,7 +145,8 @@ pub(super) async fn kept_by(keeping: Result<Keeping, Fault>) {
 pub(super) async fn finish(device: Arc<Device>, mut keeping: Work<BoxFuture<'static, Done>>) {
     while let Some(done) = keeping.next().await {
         if let Done::Settled(settled, Err(_)) = done {
-            device.lock().session.release(settled.id);
+            device.lock().session.received.forget(settled.id);
+            device.settled.notify_waiters();
         }
     }
 }
