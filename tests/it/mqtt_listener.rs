@@ -4,6 +4,7 @@
 mod calls;
 mod channels;
 mod clients;
+mod commands;
 mod device;
 mod flow;
 mod hostile;
