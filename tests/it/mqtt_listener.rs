@@ -6,6 +6,7 @@ mod channels;
 mod clients;
 mod commands;
 mod device;
+mod example;
 mod flow;
 mod hostile;
 mod sessions;
