@@ -216,6 +216,10 @@ impl Conversation {
         let index = ticket.checked_sub(self.first).map(|index| index as usize);
         if let Some(due) = index.and_then(|index| self.due.get_mut(index)) {
             due.outcome = Some(outcome);
+            // At once, though it is told in its turn: on the next connection it is a new message.
+            if due.qos == 2 && outcome.is_failure() && self.version == Version::V5 {
+                session.release(due.id);
+            }
         }
         while let Some(Due {
             id,
@@ -223,9 +227,6 @@ impl Conversation {
             outcome: Some(outcome),
         }) = self.due.front()
         {
-            if *qos == 2 && outcome.is_failure() && self.version == Version::V5 {
-                session.release(*id);
-            }
             let ack = if *qos == 2 { Ack::Pubrec } else { Ack::Puback };
             encode::ack(self.version, ack, *id, *outcome, out);
             self.due.pop_front();
@@ -274,7 +275,7 @@ impl Conversation {
             && let Some((message, again)) = session.take(self.receive_maximum, now, &mut gone)
         {
             if !self.write(&message, again, now, out) {
-                session.give_up(message.seq);
+                session.give_up(&message);
                 gone(&message);
             }
         }

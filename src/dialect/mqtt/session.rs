@@ -120,6 +120,8 @@ pub struct Session {
     /// Bytes of those that wait.
     bytes: usize,
     flying: VecDeque<Flying>,
+    /// Bytes of those that are not acknowledged.
+    flying_bytes: usize,
     /// Packet identifiers of messages of QoS 2 that the client has not released.
     received: BTreeSet<u16>,
     next: u64,
@@ -134,6 +136,7 @@ impl Session {
             waiting: VecDeque::new(),
             bytes: 0,
             flying: VecDeque::new(),
+            flying_bytes: 0,
             received: BTreeSet::new(),
             next: 0,
             room,
@@ -197,7 +200,7 @@ impl Session {
         self.next = message.seq + 1;
         let message = Arc::new(message);
         if released {
-            return self.flying.push_back(Flying { message, released });
+            return self.fly(message, released);
         }
         self.bytes += message.size();
         let again = true;
@@ -219,8 +222,13 @@ impl Session {
             if !expired && message.qos > 0 {
                 let oldest = self.flying.iter().map(|one| one.message.seq).min();
                 let span = oldest.map_or(0, |oldest| message.seq.saturating_sub(oldest));
-                // No identifier is used twice at once.
-                if self.flying.len() >= window.into() || span >= IDS {
+                let bytes = self.flying_bytes + message.size();
+                // No identifier is used twice at once; and who acknowledges nothing gets no more
+                // than may wait.
+                if self.flying.len() >= window.into()
+                    || span >= IDS
+                    || (bytes > self.room.bytes && !self.flying.is_empty())
+                {
                     return None;
                 }
             }
@@ -234,17 +242,29 @@ impl Session {
                 continue;
             }
             if message.qos > 0 {
-                let message = message.clone();
-                let released = false;
-                self.flying.push_back(Flying { message, released });
+                self.fly(message.clone(), false);
             }
             return Some((message, again));
         }
     }
 
+    fn fly(&mut self, message: Arc<Message>, released: bool) {
+        self.flying_bytes += message.size();
+        self.flying.push_back(Flying { message, released });
+    }
+
     /// Gives up on a message that was taken but cannot be sent.
-    pub fn give_up(&mut self, seq: u64) {
-        self.flying.retain(|one| one.message.seq != seq);
+    pub fn give_up(&mut self, message: &Message) {
+        let this = |one: &Flying| message.qos > 0 && one.message.seq == message.seq;
+        if let Some(at) = self.flying.iter().position(this) {
+            self.land(at);
+        }
+    }
+
+    fn land(&mut self, at: usize) {
+        if let Some(one) = self.flying.remove(at) {
+            self.flying_bytes -= one.message.size();
+        }
     }
 
     /// The client acknowledged a message, or refused it.
@@ -261,7 +281,7 @@ impl Session {
                 Settled::Release(stored)
             }
             (Ack::Puback, 1, _) | (Ack::Pubcomp, 2, true) | (Ack::Pubrec, 2, false) => {
-                self.flying.remove(at);
+                self.land(at);
                 Settled::Done(stored)
             }
             _ => Settled::Unknown,
@@ -276,6 +296,7 @@ impl Session {
         self.flying = released;
         for Flying { message, .. } in sent.into_iter().rev() {
             self.bytes += message.size();
+            self.flying_bytes -= message.size();
             let again = true;
             self.waiting.push_front(Waiting { message, again });
         }

@@ -139,6 +139,46 @@ fn a_message_of_qos_2_is_carried_out_once() {
 }
 
 #[test]
+fn a_refused_message_is_a_new_one_on_the_next_connection() {
+    let mut side = Side::new(Version::V5);
+    side.takes(publish(8, 1));
+    side.takes(publish(9, 2));
+    side.settle(1, Reason::NotAuthorized);
+    assert_eq!(side.wrote(), b"", "the first one is not kept yet");
+    // The link is lost before the client hears of it.
+    side.conversation = Conversation::new(&hello(Version::V5));
+    let effects = side.takes(publish(9, 2));
+    assert!(matches!(effects[..], [Effect::Message(..)]), "{effects:?}");
+    assert_eq!(side.wrote(), b"", "nothing says that it was taken");
+}
+
+#[test]
+fn a_message_that_is_too_large_takes_no_other_one_along() {
+    let connect = Connect {
+        maximum_packet: 40,
+        ..hello(Version::V5)
+    };
+    let mut side = Side::new(Version::V5);
+    side.conversation = Conversation::new(&connect);
+    for (qos, size) in [(1, 1), (0, 100)] {
+        side.session.push(Message {
+            topic: "a".into(),
+            payload: vec![b'x'; size].into(),
+            qos,
+            ..Message::default()
+        });
+    }
+    let (session, out) = (&mut side.session, &mut side.out);
+    let mut gone = Vec::new();
+    let tell = |message: &Message| gone.push(message.qos);
+    side.conversation.send(session, 0, 1000, out, tell);
+    assert_eq!(gone, [0]);
+    assert_eq!(side.session.len(), 1, "the first one is not acknowledged");
+    side.takes(Packet::Ack(Ack::Puback, 1, 0));
+    assert!(side.session.is_empty());
+}
+
+#[test]
 fn a_stored_message_is_released_once_that_is_noted() {
     let mut side = Side::new(Version::V5);
     side.session.push(Message {
