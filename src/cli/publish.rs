@@ -22,8 +22,9 @@ pub struct PublishArgs {
     channel: String,
     /// JSON, or else a text; `-` reads it from standard input, `@FILE` from a file
     payload: String,
-    /// Where: ws:// wss:// (a jsonrpc endpoint) or http:// https:// (an http endpoint). Over a
-    /// broker, publish to the topic or exchange of the channel's row with the broker's own tools
+    /// Where: ws:// wss:// (a jsonrpc endpoint), http:// https:// (an http endpoint), mqtt:// mqtts://
+    /// (an mqtt endpoint). Over a broker, publish to the topic or exchange of the channel's row with
+    /// the broker's own tools
     #[arg(long, value_name = "URL")]
     via: Address,
     /// How long it may take
@@ -79,8 +80,8 @@ impl PublishArgs {
 /// Says what to use instead: only the row of a channel tells its topic, and that is the daemon's.
 pub(super) fn refuse_brokers(via: &Address) -> Result<(), String> {
     let instead = match via {
-        Address::Ws(_) | Address::Http(_) => return Ok(()),
-        Address::Mqtt(_) => "the topic of its row (mosquitto_pub, mosquitto_sub)",
+        // Whether that is a callway, it says itself.
+        Address::Ws(_) | Address::Http(_) | Address::Mqtt(_) => return Ok(()),
         Address::Amqp(_) => {
             "the exchange and routing key of its row (rabbitmqadmin publish, or a queue bound there)"
         }

@@ -1,4 +1,7 @@
-//! `callway serve`: a WebSocket worker that answers a method with a local program.
+//! `callway serve`: a worker that answers a method with a local program, over WebSocket or the MQTT
+//! listener.
+
+mod mqtt;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,7 +21,7 @@ use super::exec::{Failed, Job, Program};
 use super::outcome::{exit_code, print_fault, worth_another_try};
 use crate::auth::Secret;
 use crate::call::{Fault, Kind, Payload};
-use crate::client::{self, Address, Frame, Socket, Trust};
+use crate::client::{self, Address, Frame, Socket, Trust, Work};
 use crate::link::Backoff;
 
 /// How long connecting and being accepted may take.
@@ -38,7 +41,7 @@ pub struct ServeArgs {
     /// standard error. CALLWAY_METHOD and CALLWAY_CALL_ID are set
     #[arg(long, value_name = "CMD")]
     exec: String,
-    /// A jsonrpc endpoint: ws:// or wss://
+    /// A jsonrpc endpoint, ws:// or wss://; or an mqtt endpoint, mqtt:// or mqtts://
     #[arg(long, value_name = "URL")]
     via: Address,
     /// How many calls are answered at once
@@ -86,7 +89,7 @@ impl ServeArgs {
 }
 
 struct Worker {
-    url: url::Url,
+    via: Address,
     token: Option<Secret>,
     trust: Trust,
     method: String,
@@ -96,11 +99,11 @@ struct Worker {
 
 impl Worker {
     fn new(args: ServeArgs) -> Result<Worker, String> {
-        let Address::Ws(url) = args.via else {
-            return Err("a worker is connected by ws:// or wss://".into());
-        };
+        if let Address::Http(_) | Address::Amqp(_) = args.via {
+            return Err("a worker is connected by ws://, wss://, mqtt:// or mqtts://".into());
+        }
         Ok(Worker {
-            url,
+            via: args.via,
             token: args.token.read()?,
             trust: load_trust(args.ca.as_deref())?,
             method: args.method,
@@ -141,35 +144,47 @@ impl Worker {
     }
 
     /// Connects and offers the method.
-    async fn offer(&self) -> Result<Session<'_>, Fault> {
-        let offered = tokio::time::timeout(HANDSHAKE, async {
-            let mut socket = Socket::connect(&self.url, self.token.as_ref(), &self.trust).await?;
-            let params = json!({ "methods": [self.method], "concurrency": self.concurrency });
-            let offer =
-                json!({ "jsonrpc": "2.0", "id": 0, "method": "callway.serve", "params": params });
-            socket.send(offer.to_string()).await?;
-            loop {
-                let Frame::Text(text) = socket.next().await? else {
-                    continue;
-                };
-                let message = Message::read(&text)?;
-                if let Some(error) = message.error {
-                    return Err(client::from_jsonrpc(error.get()));
+    async fn offer(&self) -> Result<Offered<'_>, Fault> {
+        let offering = async {
+            let token = self.token.as_ref();
+            match &self.via {
+                Address::Mqtt(address) => {
+                    let method = &self.method;
+                    let offered = Work::offer(address, token, &self.trust, method, HANDSHAKE);
+                    Ok(Offered::Mqtt(mqtt::Session::new(self, offered.await?)))
                 }
-                if message.method.is_none() && message.result.is_some() {
-                    return Ok(socket);
-                }
-            }
-        });
-        let socket = match offered.await {
-            Ok(socket) => socket?,
-            Err(_) => {
-                return Err(Fault::new(
-                    Kind::Timeout,
-                    "the server did not take the offer in time",
-                ));
+                Address::Ws(url) => self.offer_ws(url).await.map(Offered::Ws),
+                Address::Http(_) | Address::Amqp(_) => Err(Fault::new(
+                    Kind::InvalidRequest,
+                    "no worker is connected so",
+                )),
             }
         };
+        let offered = tokio::time::timeout(HANDSHAKE, offering).await;
+        offered.unwrap_or_else(|_| {
+            let why = "the server did not take the offer in time";
+            Err(Fault::new(Kind::Timeout, why))
+        })
+    }
+
+    async fn offer_ws(&self, url: &url::Url) -> Result<Session<'_>, Fault> {
+        let mut socket = Socket::connect(url, self.token.as_ref(), &self.trust).await?;
+        let params = json!({ "methods": [self.method], "concurrency": self.concurrency });
+        let offer =
+            json!({ "jsonrpc": "2.0", "id": 0, "method": "callway.serve", "params": params });
+        socket.send(offer.to_string()).await?;
+        loop {
+            let Frame::Text(text) = socket.next().await? else {
+                continue;
+            };
+            let message = Message::read(&text)?;
+            if let Some(error) = message.error {
+                return Err(client::from_jsonrpc(error.get()));
+            }
+            if message.method.is_none() && message.result.is_some() {
+                break;
+            }
+        }
         Ok(Session {
             worker: self,
             socket,
@@ -177,6 +192,21 @@ impl Worker {
             running: HashMap::new(),
             requests: HashMap::new(),
         })
+    }
+}
+
+/// An offer that was taken.
+enum Offered<'a> {
+    Ws(Session<'a>),
+    Mqtt(mqtt::Session<'a>),
+}
+
+impl Offered<'_> {
+    async fn run(self, stop: &CancellationToken) -> Result<(), Fault> {
+        match self {
+            Offered::Ws(session) => session.run(stop).await,
+            Offered::Mqtt(session) => session.run(stop).await,
+        }
     }
 }
 

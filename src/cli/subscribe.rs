@@ -22,7 +22,8 @@ pub struct SubscribeArgs {
     /// Begin behind this event, as far as the channel's history has what came since
     #[arg(long, value_name = "POSITION")]
     since: Option<String>,
-    /// Where: ws:// wss:// (a jsonrpc endpoint) or http:// https:// (an http endpoint)
+    /// Where: ws:// wss:// (a jsonrpc endpoint), http:// https:// (an http endpoint), mqtt:// mqtts://
+    /// (an mqtt endpoint, which knows no positions)
     #[arg(long, value_name = "URL")]
     via: Address,
     /// End after so many events
@@ -113,14 +114,17 @@ impl Reader<'_> {
         self.begun = true;
         let begun = &following.begun;
         match (since, begun.recovered) {
-            (None, _) => eprintln!("callway: subscribed to {channel} at {}", begun.position),
+            (None, _) => match &begun.position {
+                Some(position) => eprintln!("callway: subscribed to {channel} at {position}"),
+                None => eprintln!("callway: subscribed to {channel}"),
+            },
             (Some(since), true) => eprintln!("callway: subscribed to {channel} from {since} on"),
             (Some(since), false) => {
                 eprintln!("callway: subscribed to {channel}; events since {since} may be missing");
             }
         }
         if since.is_none() {
-            self.since = Some(begun.position.clone());
+            self.since.clone_from(&begun.position);
         }
         loop {
             let Told { json, position } = following.next().await?;
@@ -128,7 +132,7 @@ impl Reader<'_> {
             if writeln!(out, "{json}").and_then(|()| out.flush()).is_err() {
                 return Ok(Over::Unread);
             }
-            self.since = Some(position);
+            self.since = position;
             if let Some(left) = &mut self.left {
                 *left -= 1;
                 if *left == 0 {

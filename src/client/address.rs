@@ -25,7 +25,7 @@ pub enum Address {
 
 /// What callway's documentation and default configuration name.
 const QUEUE: &str = "callway.calls";
-const PREFIX: &str = "callway/call";
+pub(super) const PREFIX: &str = "callway/call";
 const REPLIES: &str = "callway/reply";
 
 /// Why a URL cannot be called over.

@@ -1,5 +1,5 @@
-//! Channels as a client sees them: publishes one event, or follows a channel, over WebSocket or
-//! HTTP.
+//! Channels as a client sees them: publishes one event, or follows a channel, over WebSocket, HTTP
+//! or the MQTT listener.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 
+use super::channels::{self, Stream};
 use super::sse::EventStream;
 use super::{Address, Frame, Request, Socket, Trust, fault, http, ws};
 use crate::auth::Secret;
@@ -18,7 +19,7 @@ const QUIET: Duration = Duration::from_secs(20);
 /// How long connecting and subscribing may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Publishes one event; returns `{"id","position"?}`.
+/// Publishes one event; returns `{"id","position"?}`, of which MQTT tells nothing.
 pub async fn publish(
     address: &Address,
     token: Option<&Secret>,
@@ -40,7 +41,10 @@ pub async fn publish(
                 ws::call(url, token, trust, &request).await
             }
             Address::Http(url) => http::publish(url, token, trust, channel, payload).await,
-            Address::Mqtt(_) | Address::Amqp(_) => Err(no_channels()),
+            Address::Mqtt(address) => {
+                channels::publish(address, token, trust, (channel, payload), within).await
+            }
+            Address::Amqp(_) => Err(no_channels()),
         }
     };
     timeout(within, publishing).await.unwrap_or_else(|_| {
@@ -60,8 +64,8 @@ pub struct Following {
 /// How a subscription began.
 #[derive(Clone, Debug)]
 pub struct Begun {
-    /// The place to come back to while there was no event.
-    pub position: String,
+    /// The place to come back to while there was no event; MQTT has none.
+    pub position: Option<String>,
     /// Nothing is missing.
     pub recovered: bool,
 }
@@ -69,15 +73,16 @@ pub struct Begun {
 enum Source {
     Ws(Box<Socket>),
     Http(EventStream),
+    Mqtt(Box<Stream>),
 }
 
 /// One event: its members as JSON text, and its position.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// `{"channel","id","position","time","payload"}`.
+    /// `{"channel","id","position","time","payload"}`; over MQTT channel and payload alone.
     pub json: String,
-    /// The place to come back to.
-    pub position: String,
+    /// The place to come back to; MQTT has none.
+    pub position: Option<String>,
 }
 
 impl Following {
@@ -101,7 +106,22 @@ impl Following {
                     let source = Source::Http(stream);
                     Ok(Following { source, begun })
                 }
-                Address::Mqtt(_) | Address::Amqp(_) => Err(no_channels()),
+                Address::Mqtt(_) if since.is_some() => Err(Fault::new(
+                    Kind::InvalidRequest,
+                    "over MQTT events have no positions: use ws:// or http:// with --since",
+                )),
+                Address::Mqtt(address) => {
+                    let stream =
+                        channels::follow(address, token, trust, channel, HANDSHAKE).await?;
+                    Ok(Following {
+                        source: Source::Mqtt(Box::new(stream)),
+                        begun: Begun {
+                            position: None,
+                            recovered: false,
+                        },
+                    })
+                }
+                Address::Amqp(_) => Err(no_channels()),
             }
         };
         timeout(HANDSHAKE, beginning).await.unwrap_or_else(|_| {
@@ -115,6 +135,7 @@ impl Following {
         match &mut self.source {
             Source::Http(stream) => stream.next().await,
             Source::Ws(socket) => next_of(socket).await,
+            Source::Mqtt(stream) => stream.next().await,
         }
     }
 }
@@ -178,7 +199,7 @@ async fn subscribe(
             return Ok(Following {
                 source: Source::Ws(Box::new(socket)),
                 begun: Begun {
-                    position: subscribed.position,
+                    position: Some(subscribed.position),
                     recovered: subscribed.recovered,
                 },
             });
@@ -210,7 +231,7 @@ async fn next_of(socket: &mut Socket) -> Result<Told, Fault> {
             let event: Event = serde_json::from_str(params.get()).map_err(|_| foreign())?;
             return Ok(Told {
                 json: params.get().to_owned(),
-                position: event.position,
+                position: Some(event.position),
             });
         }
     }

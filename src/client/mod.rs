@@ -4,6 +4,7 @@
 mod address;
 mod admin;
 mod amqp;
+mod channels;
 mod events;
 mod fault;
 mod http;
@@ -11,6 +12,7 @@ mod mqtt;
 mod outbound;
 mod sse;
 mod trust;
+mod work;
 mod ws;
 
 use std::time::Duration;
@@ -27,6 +29,7 @@ pub(crate) use self::http::cause;
 pub use self::mqtt::MqttAddress;
 pub use self::outbound::{Heard, Outbound};
 pub use self::trust::Trust;
+pub use self::work::{Asked, Work};
 pub use self::ws::{Frame, Socket};
 
 /// How much longer than the call's own timeout a client waits: the daemon's fault, which has the

@@ -1,17 +1,19 @@
 //! One call as one MQTT message below the topic on which callway takes calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::address::PREFIX;
 use super::{Request, Trust, fault};
 use crate::auth::Secret;
-use crate::call::{Deadline, Fault, Payload};
+use crate::call::{Deadline, Fault, Kind, Payload};
 use crate::config::{BusCommon, Identity, MqttBus, MqttProtocol};
-use crate::link::mqtt::{Delivery, Message, Properties, ReplyTo, ask};
+use crate::link::mqtt::{Delivery, Endpoint, Message, Properties, ReplyTo, ask};
 
 /// Answers are nested no deeper than this.
 const DEPTH: usize = 1000;
@@ -56,6 +58,26 @@ pub(super) async fn call(
         MqttProtocol::V5 => bare_reply(&delivery),
         MqttProtocol::V4 => jsonrpc_reply(&delivery),
     }
+}
+
+/// Connects to an MQTT endpoint of a callway, where channels have their names.
+///
+/// Returns `invalid_request` if that is a broker, or the URL asks for what only brokers have.
+pub(super) async fn connect(
+    address: &MqttAddress,
+    token: Option<&Secret>,
+    trust: &Trust,
+    within: Duration,
+) -> Result<Endpoint, Fault> {
+    let invalid = |why| Err(Fault::new(Kind::InvalidRequest, why));
+    if address.protocol != MqttProtocol::V5 {
+        return invalid("MQTT 3.1.1 never says what became of a message: leave ?protocol=4 out");
+    }
+    if address.prefix != PREFIX {
+        return invalid("the path is for calls over a broker; an MQTT endpoint has none");
+    }
+    let bus = Arc::new(bus(address, token, trust));
+    Endpoint::connect(bus, Some(trust.config()), within).await
 }
 
 fn bus(address: &MqttAddress, token: Option<&Secret>, trust: &Trust) -> MqttBus {

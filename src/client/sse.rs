@@ -39,7 +39,7 @@ impl EventStream {
                 _ => {}
             }
         }
-        let position = stream.last_id.clone();
+        let position = Some(stream.last_id.clone());
         let begun = Begun {
             position,
             recovered,
@@ -63,7 +63,7 @@ impl EventStream {
                 _ if line.is_empty() && !data.is_empty() => {
                     return Ok(Told {
                         json: data,
-                        position: self.last_id.clone(),
+                        position: Some(self.last_id.clone()),
                     });
                 }
                 _ => {}

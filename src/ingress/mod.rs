@@ -25,4 +25,4 @@ mod ws;
 pub use self::admin::Admin;
 pub use self::listener::Listeners;
 pub use self::mqtt_bus::{MqttAddresses, MqttCalls, MqttEvents};
-pub use self::mqtt_listener::{Devices, restore_devices};
+pub use self::mqtt_listener::{Devices, Names, restore_devices};

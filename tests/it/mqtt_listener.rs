@@ -4,7 +4,9 @@
 mod calls;
 mod channels;
 mod clients;
+mod commands;
 mod device;
+mod example;
 mod flow;
 mod hostile;
 mod sessions;

@@ -143,5 +143,5 @@ fn every_example_loads() {
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         count += 1;
     }
-    assert_eq!(count, 6, "tell this test how many examples there are");
+    assert_eq!(count, 7, "tell this test how many examples there are");
 }

@@ -15,7 +15,7 @@ pub enum Version {
 }
 
 /// What a client sends.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Packet {
     /// The first packet, and only the first.
     Connect(Box<Connect>),
@@ -64,7 +64,7 @@ pub enum Ack {
 }
 
 /// CONNECT (§3.1).
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Connect {
     /// What is spoken from now on.
     pub version: Version,
@@ -93,7 +93,7 @@ pub struct Connect {
 }
 
 /// What is published in a client's name when its connection is lost.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Will {
     /// The message.
     pub message: Publish,
@@ -102,7 +102,7 @@ pub struct Will {
 }
 
 /// PUBLISH from a client (§3.3).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Publish {
     /// Empty where an alias stands for it.
     pub topic: String,

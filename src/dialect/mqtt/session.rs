@@ -231,7 +231,7 @@ impl Session {
                 let oldest = self.flying.iter().map(|one| one.message.seq).min();
                 let span = oldest.map_or(0, |oldest| message.seq.saturating_sub(oldest));
                 let crowded = self.flying.len() >= self.room.messages.min(window.into())
-                    || (self.aloft >= self.room.bytes && !self.flying.is_empty());
+                    || (self.aloft + message.size() > self.room.bytes && !self.flying.is_empty());
                 // No identifier is used twice at once.
                 if crowded || span >= IDS {
                     return None;

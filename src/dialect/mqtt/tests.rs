@@ -180,6 +180,32 @@ fn a_refused_message_of_qos_2_is_new_to_the_next_connection() {
 }
 
 #[test]
+fn a_message_that_is_too_large_takes_no_other_one_along() {
+    let connect = Connect {
+        maximum_packet: 40,
+        ..hello(Version::V5)
+    };
+    let mut side = Side::new(Version::V5);
+    side.conversation = Conversation::new(&connect);
+    for (qos, size) in [(1, 1), (0, 100)] {
+        side.session.push(Message {
+            topic: "a".into(),
+            payload: vec![b'x'; size].into(),
+            qos,
+            ..Message::default()
+        });
+    }
+    let (session, out) = (&mut side.session, &mut side.out);
+    let mut gone = Vec::new();
+    let tell = |message: &Message| gone.push(message.qos);
+    side.conversation.send(session, 0, 1000, out, tell);
+    assert_eq!(gone, [0]);
+    assert_eq!(side.session.len(), 1, "the first one is not acknowledged");
+    side.takes(Packet::Ack(Ack::Puback, 1, 0));
+    assert!(side.session.is_empty());
+}
+
+#[test]
 fn a_stored_message_is_released_once_that_is_noted() {
     let mut side = Side::new(Version::V5);
     side.session.push(Message {

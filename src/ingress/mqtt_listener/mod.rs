@@ -17,6 +17,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 pub use self::devices::{Devices, restore_devices};
+pub use self::names::Names;
 pub(super) use self::opening::Guest;
 use self::socket::Frames;
 use super::stream::Stream;

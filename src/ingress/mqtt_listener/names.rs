@@ -8,7 +8,7 @@ use crate::dialect::mqtt::topic::{channel_of, filter_of, overlap, patterns_of};
 use crate::router::{Pattern, Place, Reverse, Template, Trie};
 
 /// The rows whose channels have a topic beside their name.
-pub(super) struct Names {
+pub struct Names {
     by_channel: Trie<(Pattern, Template)>,
     by_topic: Trie<Reverse>,
     rows: Vec<Row>,
@@ -21,7 +21,8 @@ struct Row {
 }
 
 impl Names {
-    pub(super) fn of(config: &Config) -> Names {
+    /// Of the rows of a configuration.
+    pub fn of(config: &Config) -> Names {
         let mut names = Names {
             by_channel: Trie::default(),
             by_topic: Trie::default(),
@@ -45,21 +46,21 @@ impl Names {
     }
 
     /// The channel that is meant by a topic.
-    pub(super) fn channel<'t>(&self, topic: &'t str) -> Cow<'t, str> {
+    pub fn channel<'t>(&self, topic: &'t str) -> Cow<'t, str> {
         let reverse = self.by_topic.find(topic);
         let named = reverse.and_then(|reverse| reverse.name_of(topic));
         named.map_or_else(|| channel_of(topic), Cow::Owned)
     }
 
     /// The topic of a channel, where its row has one.
-    pub(super) fn topic(&self, channel: &str) -> Option<String> {
+    pub fn topic(&self, channel: &str) -> Option<String> {
         let (pattern, topic) = self.by_channel.find(channel)?;
         topic.expand(&pattern.captures(channel), Place::Topic).ok()
     }
 
     /// Patterns that take every channel whose name or topic a filter takes; and others, where only
     /// the topic tells.
-    pub(super) fn patterns(&self, filter: &str) -> Vec<Pattern> {
+    pub fn patterns(&self, filter: &str) -> Vec<Pattern> {
         let mut patterns = patterns_of(filter);
         let rows = self.rows.iter();
         let by_topic = rows.filter(|row| overlap(&row.filter, filter));
@@ -68,7 +69,7 @@ impl Names {
     }
 
     /// Whether a filter may take a channel of one of these patterns.
-    pub(super) fn touches(&self, filter: &str, granted: &[Pattern]) -> bool {
+    pub fn touches(&self, filter: &str, granted: &[Pattern]) -> bool {
         let wanted = self.patterns(filter);
         let wanted: Vec<_> = wanted.iter().map(filter_of).collect();
         granted.iter().map(filter_of).any(|granted| {

@@ -38,6 +38,8 @@ pub(super) enum Mode {
     /// Receives, and acknowledges by hand. The broker keeps the session for so long after the
     /// connection was lost; not at all without.
     Receives { kept: Option<Duration> },
+    /// Is a client of callway's own, and asks it to show itself; the server keeps nothing.
+    Visits,
 }
 
 impl Mode {

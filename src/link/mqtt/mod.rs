@@ -6,6 +6,7 @@
 //! what comes is acknowledged by whoever took it.
 
 mod connection;
+mod endpoint;
 mod inbox;
 mod message;
 mod outside;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use self::connection::{Ack, AckError, Client, PublishError};
+pub use self::endpoint::Endpoint;
 use self::inbox::Inbox;
 pub use self::message::{Delivery, Message, Properties};
 pub use self::outside::{ask, probe};

@@ -55,7 +55,9 @@ impl Tries {
         }
         let (client_id, queue, inflight) = match self.mode {
             // More than there can be calls, so that only what is stuck fills it.
-            Mode::Sends => (&setup.client_id, setup.limits.in_flight + SPARE, INFLIGHT),
+            Mode::Sends | Mode::Visits => {
+                (&setup.client_id, setup.limits.in_flight + SPARE, INFLIGHT)
+            }
             // Nothing but acknowledgements.
             Mode::Receives { .. } => (&setup.inward.client_id, IDENTIFIERS + SPARE, 1),
         };

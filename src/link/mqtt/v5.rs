@@ -41,8 +41,10 @@ pub(super) fn open(settings: &Settings) -> Result<(AsyncClient, EventLoop), Stri
         .set_outgoing_inflight_upper_limit(settings.inflight)
         .set_max_request_batch(settings.batch)
         .set_read_batch_size(settings.batch);
-    if let Mode::Receives { .. } = settings.mode {
-        options.set_ack_mode(AckMode::Manual);
+    match settings.mode {
+        Mode::Receives { .. } => drop(options.set_ack_mode(AckMode::Manual)),
+        Mode::Visits => drop(options.set_request_response_info(Some(1))),
+        Mode::Sends => {}
     }
     if kept.is_some() {
         options.set_session_store(Afresh {

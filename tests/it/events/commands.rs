@@ -95,13 +95,15 @@ async fn exit_codes_say_why_nothing_was_published_or_read() {
         let output = run(TOKEN, &arguments).await;
         assert_eq!(output.status.code(), Some(65));
     }
-    for via in ["mqtt://127.0.0.1/", "amqp://127.0.0.1/"] {
-        for arguments in [&["publish", "a", "1"][..], &["subscribe", "a"]] {
-            let output = run(TOKEN, &[arguments, &["--via", via]].concat()).await;
-            assert_eq!(output.status.code(), Some(64));
-            let words = String::from_utf8(output.stderr).unwrap();
-            assert!(words.contains("callway routes"), "{words}");
-        }
+    for arguments in [&["publish", "a", "1"][..], &["subscribe", "a"]] {
+        let output = run(
+            TOKEN,
+            &[arguments, &["--via", "amqp://127.0.0.1/"]].concat(),
+        )
+        .await;
+        assert_eq!(output.status.code(), Some(64));
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert!(words.contains("callway routes"), "{words}");
     }
     let away = format!("ws://127.0.0.1:{}/rpc", free_port());
     let output = run(TOKEN, &["subscribe", "a", "--via", &away]).await;

@@ -56,6 +56,37 @@ fn no_local_keeps_own_messages_away() {
 }
 
 #[test]
+fn who_acknowledges_nothing_holds_a_bounded_number_of_bytes() {
+    let mut session = session();
+    let large = || Message {
+        payload: vec![b'x'; 2000].into(),
+        ..message(1)
+    };
+    for _ in 0..4 {
+        session.push(large());
+        assert!(take(&mut session, u16::MAX).is_some());
+    }
+    session.push(large());
+    assert_eq!(
+        take(&mut session, u16::MAX),
+        None,
+        "10,000 bytes are less than five"
+    );
+    assert_eq!(
+        session.acknowledge(Ack::Puback, 1, false),
+        Settled::Done(None)
+    );
+    assert_eq!(take(&mut session, u16::MAX), Some((5, false)));
+    // One that is larger than all the room goes alone, or it would never go.
+    let mut session = self::session();
+    session.push(Message {
+        payload: vec![b'x'; 20_000].into(),
+        ..message(1)
+    });
+    assert!(take(&mut session, u16::MAX).is_some());
+}
+
+#[test]
 fn the_window_bounds_what_is_unacknowledged() {
     let mut session = session();
     for qos in [1, 2, 0, 1] {

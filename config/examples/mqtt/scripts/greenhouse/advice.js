@@ -1,0 +1,2 @@
+// What to do at this temperature.
+return { window: request.parameters.celsius > 30 ? "open" : "closed" };
