@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connect::{Events, Open, answer};
 use super::exchanges::RECHECK;
-use super::flight::{Fate, Flight, confirmed};
+use super::flight::{Fate, Flight, Settled, confirmed, patience_for};
 use super::message::REPLIES;
 use super::publisher::{Publish, Purpose};
 use super::watch::{News, Watch};
@@ -97,6 +97,7 @@ impl Sending {
         let mut batch = held;
         let mut recheck = tokio::time::interval(RECHECK);
         recheck.reset();
+        let mut look = std::pin::pin!(tokio::time::sleep(SWEEP));
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -109,18 +110,19 @@ impl Sending {
                     Purpose::Answer(_) | Purpose::Park(_) => (&channels.answers, false),
                     Purpose::Event(_) => (&channels.events, false),
                 };
-                flight.start(ready.purpose, ready.last, |number| {
-                    confirmed(number, channel, mandatory, ready.message)
-                });
+                let due = Instant::now() + patience_for(&ready.purpose);
+                if look.is_elapsed() || look.deadline() > due {
+                    look.as_mut().reset(due);
+                }
+                let confirmed = confirmed(channel, mandatory, ready.message);
+                flight.start(ready.purpose, ready.last, confirmed);
+            }
+            if let Err(why) = self.settle_all(flight.oldest()) {
+                return why;
             }
             let room = flight.room().min(BATCH);
             tokio::select! {
                 biased;
-                Some((purpose, fate)) = flight.next() => {
-                    if let Err(why) = self.settle(purpose, fate) {
-                        return why;
-                    }
-                }
                 reply = replies.next() => match reply {
                     Some(Ok(reply)) => self.reply(reply),
                     Some(Err(error)) => return self.lost(error.to_string()),
@@ -130,16 +132,22 @@ impl Sending {
                     }
                 },
                 _ = messages.recv_many(&mut batch, room), if room > 0 => {}
+                () = &mut look, if !flight.is_empty() => {
+                    if let Err(why) = self.settle_all(flight.all()) {
+                        return why;
+                    }
+                    look.as_mut().reset(Instant::now() + flight.patience());
+                }
                 news = self.watch.next() => match news {
                     News::Blocked => self.block(flight.requests()),
                     News::Unblocked => self.unblock(),
                     News::Lost(why) => return self.lost(why),
                 },
                 _ = sweep.tick(), if !flight.is_empty() => {
-                    for purpose in flight.overdue() {
-                        if let Err(why) = self.settle(Some(purpose), Fate::Overdue) {
-                            return why;
-                        }
+                    let overdue = flight.overdue().into_iter();
+                    let overdue = overdue.map(|purpose| (Some(purpose), Fate::Overdue));
+                    if let Err(why) = self.settle_all(overdue.collect()) {
+                        return why;
                     }
                     if flight.is_stuck() && !self.blocked {
                         return self.lost("the broker confirms nothing".into());
@@ -180,7 +188,12 @@ impl Sending {
         })
     }
 
-    /// A message reached its fate. An error ends the session.
+    /// Messages reached their fate. An error ends the session.
+    fn settle_all(&self, settled: Vec<Settled>) -> Result<(), String> {
+        let mut settled = settled.into_iter();
+        settled.try_for_each(|(purpose, fate)| self.settle(purpose, fate))
+    }
+
     fn settle(&self, purpose: Option<Purpose>, fate: Fate) -> Result<(), String> {
         let (refused, why) = match fate {
             Fate::Confirmed { refused, returned } => {
