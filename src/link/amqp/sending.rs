@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::StreamExt as _;
 use lapin::message::{BasicReturnMessage, Delivery as RawDelivery};
 use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
@@ -17,7 +16,7 @@ use super::flight::{Fate, Flight, Settled, confirmed, patience_for};
 use super::message::REPLIES;
 use super::publisher::{Publish, Purpose};
 use super::watch::{News, Watch};
-use super::{Message, Outgoing, Shared, Standing, blocked, no_responder, unconfirmed};
+use super::{Outgoing, Shared, Standing, blocked, no_responder, replies, unconfirmed};
 use crate::call::Fault;
 
 /// Messages taken from the queue at once.
@@ -92,7 +91,7 @@ impl Sending {
         held: Vec<Publish>,
         messages: &mut mpsc::Receiver<Publish>,
     ) -> String {
-        let mut replies = channels.replies.clone();
+        let mut ended = replies::take(&channels.replies, &self.shared);
         let mut flight = Flight::new();
         let mut batch = held;
         let mut recheck = tokio::time::interval(RECHECK);
@@ -123,14 +122,11 @@ impl Sending {
             let room = flight.room().min(BATCH);
             tokio::select! {
                 biased;
-                reply = replies.next() => match reply {
-                    Some(Ok(reply)) => self.reply(reply),
-                    Some(Err(error)) => return self.lost(error.to_string()),
-                    None => {
-                        let why = self.watch.why();
-                        return self.lost(why);
-                    }
-                },
+                why = ended.recv() => {
+                    let why = why.filter(|why| !why.is_empty());
+                    let why = why.unwrap_or_else(|| self.watch.why());
+                    return self.lost(why);
+                }
                 _ = messages.recv_many(&mut batch, room), if room > 0 => {}
                 () = &mut look, if !flight.is_empty() => {
                     if let Err(why) = self.settle_all(flight.all()) {
@@ -231,20 +227,6 @@ impl Sending {
         if let Some(key) = key_of(message) {
             self.shared.fail(Purpose::Request(key), no_responder());
         }
-    }
-
-    fn reply(&self, reply: RawDelivery) {
-        let reason = match key_of(&reply) {
-            None => "foreign_reply",
-            Some(key) => {
-                let answer = Ok(Message::new(reply));
-                match self.shared.pending.complete(&key, answer) {
-                    Ok(()) => return,
-                    Err(_) => "late_reply",
-                }
-            }
-        };
-        self.shared.metrics.dropped("amqp", reason);
     }
 
     fn block(&mut self, requests: Vec<Purpose>) {
