@@ -109,13 +109,14 @@ impl Bridge {
     }
 
     /// Keeps all that is owed to buses and webhooks, or nothing, if there is no room for the calls
-    /// either.
+    /// either. Somebody may ask whether it arrived on the buses if it is `told`.
     fn spool(
         &self,
         debts: &[Debt],
         hooks: Vec<Draft<'_>>,
         calls: &[Call],
-    ) -> Result<(Vec<Sent>, Vec<Appended>), Fault> {
+        told: bool,
+    ) -> Result<(Vec<Appended>, Vec<Arrival>), Fault> {
         let mut buses = Vec::with_capacity(debts.len());
         let mut drafts = Vec::with_capacity(debts.len());
         for debt in debts {
@@ -131,18 +132,21 @@ impl Bridge {
         drafts.extend(hooks);
         let beside = calls.iter().map(|call| call.params.len() + CALL_HEADER);
         let beside = (!calls.is_empty()).then(|| (oneway::QUEUE, beside.sum()));
-        let mut appended = self.context.spool.append_all(drafts, beside)?;
-        let posted = appended.split_off(buses.len().min(appended.len()));
-        let both = buses.into_iter().zip(appended).map(|(bus, appended)| {
-            let arrival = bus.waiters.wait(appended.id());
-            (appended, arrival)
-        });
-        Ok((both.collect(), posted))
+        let appended = self.context.spool.append_all(drafts, beside)?;
+        let arrivals = match told {
+            true => {
+                let sent = buses.into_iter().zip(&appended);
+                sent.map(|(bus, sent)| bus.waiters.wait(sent.id()))
+                    .collect()
+            }
+            false => Vec::new(),
+        };
+        Ok((appended, arrivals))
     }
 }
 
-/// A record for a bus, and what tells that it arrived there.
-type Sent = (Appended, Arrival);
+/// Done once something is on disk.
+type Keeping = BoxFuture<'static, Result<(), Unkept>>;
 
 /// What an event owes to one bus.
 struct Debt {
@@ -164,16 +168,12 @@ impl Outward for Bridge {
         if debts.is_empty() && hooks.is_empty() && calls.is_empty() {
             return Ok(None);
         }
-        let mut kept: Vec<BoxFuture<'static, Result<(), Unkept>>> = Vec::new();
-        let mut arrivals = Vec::new();
-        // Nobody tells when a webhook has taken something: that may be in hours.
-        let told = hooks.is_empty();
-        let (sent, posted) = self.spool(&debts, hooks, &calls)?;
-        for (appended, arrival) in sent {
-            kept.push(appended.boxed());
-            arrivals.push(arrival);
-        }
-        kept.extend(posted.into_iter().map(|posted| posted.boxed()));
+        // Nobody tells when a webhook has taken something: that may be in hours. And a bus never
+        // asks.
+        let told = hooks.is_empty() && matches!(origin, Origin::Client { .. });
+        let (appended, arrivals) = self.spool(&debts, hooks, &calls, told)?;
+        let appended = appended.into_iter().map(|appended| appended.boxed());
+        let mut kept: Vec<Keeping> = appended.collect();
         for call in calls {
             let oneway = self.context.oneway.clone();
             // The first poll puts it into the spool, so it is polled now.
@@ -194,7 +194,7 @@ impl Outward for Bridge {
             true
         };
         Ok(Some(Forwarded {
-            kept: async move { try_join_all(kept).await.map(drop) }.boxed(),
+            kept: all(kept),
             delivered: told.then(|| delivered.boxed()),
         }))
     }
@@ -299,6 +299,17 @@ fn calls(
         }
     }
     Ok(calls)
+}
+
+/// Done once all are; mostly there is one.
+fn all(mut kept: Vec<Keeping>) -> Keeping {
+    match (kept.pop(), kept.is_empty()) {
+        (Some(one), true) => one,
+        (last, _) => {
+            kept.extend(last);
+            async move { try_join_all(kept).await.map(drop) }.boxed()
+        }
+    }
 }
 
 fn unfit() -> Fault {

@@ -1,6 +1,7 @@
 //! From what a bus delivers to events of the channels whose rows take it in.
 
 mod line;
+mod turn;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use self::line::{Line, Place};
+pub(super) use self::turn::Turn;
 use crate::auth::{Caller, Verb};
 use crate::call::{Fault, Payload, Via, is_traceparent, ordered_id};
 use crate::channel::{Hub, Origin, Publish, Receipt, permit};
@@ -22,7 +24,7 @@ use crate::store::{Letter, LetterKind};
 
 /// The channels that one bus feeds.
 pub(super) struct Inward {
-    context: Context,
+    context: Arc<Context>,
     origin: Origin,
     bus: Arc<str>,
     via: Via,
@@ -89,7 +91,7 @@ impl Inward {
             });
         let rows: Vec<_> = rows.chain(account).collect();
         (!rows.is_empty()).then(|| Inward {
-            context: context.clone(),
+            context: Arc::new(context.clone()),
             origin: Origin::Bus {
                 name: bus.name.clone(),
                 via,
@@ -250,7 +252,7 @@ struct Published {
 
 /// An arrival whose events were published, or wait.
 struct Taken {
-    context: Context,
+    context: Arc<Context>,
     via: Via,
     bus: Arc<str>,
     /// The topic or the routing key.

@@ -8,7 +8,7 @@ use crate::call::{Via, beside};
 use crate::config::{Address, AmqpBus};
 use crate::context::Context;
 use crate::ingress::accept::Settled;
-use crate::ingress::inward::{Arrival, Inward};
+use crate::ingress::inward::{Arrival, Inward, Turn};
 use crate::link::amqp::{AmqpLink, Delivery, Header, Message};
 
 /// Takes events for the channels that the bus feeds, if there are any. Calls to scriptr's addresses
@@ -20,7 +20,7 @@ pub(super) fn serve_events(
     desk: Arc<Desk>,
 ) {
     let inward = Inward::new(context, &bus.common, Via::Amqp);
-    let tasks = context.tasks.clone();
+    let (tasks, turn) = (context.tasks.clone(), Turn::default());
     let account = bus.common.scriptr.clone();
     let is_call = move |message: &Message| {
         let address = account
@@ -33,7 +33,7 @@ pub(super) fn serve_events(
         Some(inward) => {
             // Published here and now, so events keep the order in which they came.
             let settled = inward.take(arrival(&message));
-            tasks.spawn(settle(settled, delivery));
+            turn.settle(&tasks, settle(settled, delivery));
         }
         // The queue holds what an earlier configuration had bound.
         None => delivery.ack(),

@@ -7,13 +7,14 @@ use crate::call::{Via, beside};
 use crate::config::MqttBus;
 use crate::context::Context;
 use crate::ingress::accept::Settled;
-use crate::ingress::inward::{Arrival, Inward};
+use crate::ingress::inward::{Arrival, Inward, Turn};
 use crate::link::mqtt::{Deliveries, Delivery, MqttLink, Receipt};
 
 /// Takes the events of one bus.
 pub struct MqttEvents {
     context: Context,
     inward: Inward,
+    turn: Turn,
 }
 
 impl MqttEvents {
@@ -23,6 +24,7 @@ impl MqttEvents {
         Some(MqttEvents {
             context: context.clone(),
             inward,
+            turn: Turn::default(),
         })
     }
 }
@@ -46,7 +48,7 @@ impl Deliveries for MqttEvents {
         };
         // Published here and now, so events keep the order in which they came.
         let settled = self.inward.take(arrival);
-        self.context.tasks.spawn(async move {
+        self.turn.settle(&self.context.tasks, async move {
             match settled.await {
                 Settled::Done => receipt.ack(),
                 Settled::Again => receipt.leave(),

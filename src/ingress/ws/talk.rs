@@ -132,22 +132,28 @@ impl Talk {
 
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<End> {
         let mut turn = TURN;
+        // Whoever said that there is nothing more wakes this task, and need not be asked again.
+        let (mut read, mut worked) = (false, false);
         loop {
             let before = turn;
             // What is under way already keeps a client with too much of it waiting.
-            while turn > 0
-                && !self.channels.is_full()
-                && !self.accounts.is_full()
-                && let Poll::Ready(incoming) = self.poll_incoming(cx)
-            {
-                match incoming {
-                    Ok(()) => turn -= 1,
-                    Err(end) => return Poll::Ready(end),
+            while turn > 0 && !read && !self.channels.is_full() && !self.accounts.is_full() {
+                match self.poll_incoming(cx) {
+                    Poll::Ready(Ok(())) => (turn, worked) = (turn - 1, false),
+                    Poll::Ready(Err(end)) => return Poll::Ready(end),
+                    Poll::Pending => read = true,
                 }
             }
             // Nothing more is made for a client that does not read what is there.
-            while turn > 0 && !self.outbox.is_half_full() && self.poll_work(cx).is_ready() {
-                turn -= 1;
+            while turn > 0 && !worked && !self.outbox.is_half_full() {
+                let asked_all = self.outbox.takes_events();
+                if self.poll_work(cx).is_ready() {
+                    turn -= 1;
+                } else if asked_all {
+                    worked = true;
+                } else {
+                    break;
+                }
             }
             if let Poll::Ready(Err(_broken)) = self.outbox.poll_send(&mut self.socket, cx) {
                 return Poll::Ready(End::Gone);
@@ -160,7 +166,7 @@ impl Talk {
                 cx.waker().wake_by_ref();
                 break;
             }
-            if turn == before {
+            if turn == before || read && worked {
                 break;
             }
         }

@@ -19,6 +19,7 @@ mod message;
 mod probe;
 mod publisher;
 mod receiving;
+mod replies;
 mod sending;
 mod topology;
 mod watch;

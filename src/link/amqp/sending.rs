@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::StreamExt as _;
 use lapin::message::{BasicReturnMessage, Delivery as RawDelivery};
 use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
@@ -13,11 +12,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connect::{Events, Open, answer};
 use super::exchanges::RECHECK;
-use super::flight::{Fate, Flight, confirmed};
+use super::flight::{Fate, Flight, Settled, confirmed, patience_for};
 use super::message::REPLIES;
 use super::publisher::{Publish, Purpose};
 use super::watch::{News, Watch};
-use super::{Message, Outgoing, Shared, Standing, blocked, no_responder, unconfirmed};
+use super::{Outgoing, Shared, Standing, blocked, no_responder, replies, unconfirmed};
 use crate::call::Fault;
 
 /// Messages taken from the queue at once.
@@ -92,11 +91,12 @@ impl Sending {
         held: Vec<Publish>,
         messages: &mut mpsc::Receiver<Publish>,
     ) -> String {
-        let mut replies = channels.replies.clone();
+        let mut ended = replies::take(&channels.replies, &self.shared);
         let mut flight = Flight::new();
         let mut batch = held;
         let mut recheck = tokio::time::interval(RECHECK);
         recheck.reset();
+        let mut look = std::pin::pin!(tokio::time::sleep(SWEEP));
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -109,37 +109,41 @@ impl Sending {
                     Purpose::Answer(_) | Purpose::Park(_) => (&channels.answers, false),
                     Purpose::Event(_) => (&channels.events, false),
                 };
-                flight.start(ready.purpose, ready.last, |number| {
-                    confirmed(number, channel, mandatory, ready.message)
-                });
+                let due = Instant::now() + patience_for(&ready.purpose);
+                if look.is_elapsed() || look.deadline() > due {
+                    look.as_mut().reset(due);
+                }
+                let confirmed = confirmed(channel, mandatory, ready.message);
+                flight.start(ready.purpose, ready.last, confirmed);
+            }
+            if let Err(why) = self.settle_all(flight.oldest()) {
+                return why;
             }
             let room = flight.room().min(BATCH);
             tokio::select! {
                 biased;
-                Some((purpose, fate)) = flight.next() => {
-                    if let Err(why) = self.settle(purpose, fate) {
+                why = ended.recv() => {
+                    let why = why.filter(|why| !why.is_empty());
+                    let why = why.unwrap_or_else(|| self.watch.why());
+                    return self.lost(why);
+                }
+                _ = messages.recv_many(&mut batch, room), if room > 0 => {}
+                () = &mut look, if !flight.is_empty() => {
+                    if let Err(why) = self.settle_all(flight.all()) {
                         return why;
                     }
+                    look.as_mut().reset(Instant::now() + flight.patience());
                 }
-                reply = replies.next() => match reply {
-                    Some(Ok(reply)) => self.reply(reply),
-                    Some(Err(error)) => return self.lost(error.to_string()),
-                    None => {
-                        let why = self.watch.why();
-                        return self.lost(why);
-                    }
-                },
-                _ = messages.recv_many(&mut batch, room), if room > 0 => {}
                 news = self.watch.next() => match news {
                     News::Blocked => self.block(flight.requests()),
                     News::Unblocked => self.unblock(),
                     News::Lost(why) => return self.lost(why),
                 },
                 _ = sweep.tick(), if !flight.is_empty() => {
-                    for purpose in flight.overdue() {
-                        if let Err(why) = self.settle(Some(purpose), Fate::Overdue) {
-                            return why;
-                        }
+                    let overdue = flight.overdue().into_iter();
+                    let overdue = overdue.map(|purpose| (Some(purpose), Fate::Overdue));
+                    if let Err(why) = self.settle_all(overdue.collect()) {
+                        return why;
                     }
                     if flight.is_stuck() && !self.blocked {
                         return self.lost("the broker confirms nothing".into());
@@ -180,7 +184,12 @@ impl Sending {
         })
     }
 
-    /// A message reached its fate. An error ends the session.
+    /// Messages reached their fate. An error ends the session.
+    fn settle_all(&self, settled: Vec<Settled>) -> Result<(), String> {
+        let mut settled = settled.into_iter();
+        settled.try_for_each(|(purpose, fate)| self.settle(purpose, fate))
+    }
+
     fn settle(&self, purpose: Option<Purpose>, fate: Fate) -> Result<(), String> {
         let (refused, why) = match fate {
             Fate::Confirmed { refused, returned } => {
@@ -218,20 +227,6 @@ impl Sending {
         if let Some(key) = key_of(message) {
             self.shared.fail(Purpose::Request(key), no_responder());
         }
-    }
-
-    fn reply(&self, reply: RawDelivery) {
-        let reason = match key_of(&reply) {
-            None => "foreign_reply",
-            Some(key) => {
-                let answer = Ok(Message::new(reply));
-                match self.shared.pending.complete(&key, answer) {
-                    Ok(()) => return,
-                    Err(_) => "late_reply",
-                }
-            }
-        };
-        self.shared.metrics.dropped("amqp", reason);
     }
 
     fn block(&mut self, requests: Vec<Purpose>) {

@@ -135,12 +135,6 @@ pub(super) fn open(settings: &Settings) -> Result<(Client, Connection), String> 
     })
 }
 
-/// rumqttc puts host and port together without the brackets that an IPv6 address needs.
-pub(super) fn bracketed(bus: &MqttBus) -> Option<String> {
-    let is_v6 = bus.host.contains(':');
-    is_v6.then(|| format!("[{}]:{}", bus.host, bus.port))
-}
-
 impl Connection {
     /// The next event; an error ends the connection.
     pub(super) async fn next(&mut self) -> Result<Event, String> {

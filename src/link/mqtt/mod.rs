@@ -6,6 +6,8 @@
 //! what comes is acknowledged by whoever took it.
 
 mod connection;
+mod cork;
+mod dial;
 mod endpoint;
 mod inbox;
 mod message;

@@ -259,6 +259,9 @@ impl Ledger {
                 Some(due @ (Due::Acks(_) | Due::Refused)) => return due,
                 _ => self.news.notified().await,
             }
+            // Mostly many are kept together. Those who hear of it after the first run now, so that
+            // all acknowledgements leave with one write.
+            tokio::task::yield_now().await;
         }
     }
 

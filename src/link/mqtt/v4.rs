@@ -10,7 +10,8 @@ use rumqttc_v4::{
     TlsConfiguration, Transport, UnsubscribeNotice, ValidatedTopic,
 };
 
-use super::connection::{AckError, Event, Mode, PublishError, Settings, bracketed};
+use super::connection::{AckError, Event, Mode, PublishError, Settings};
+use super::dial::{address, dial};
 use super::message::{Delivery, Message, Properties};
 use super::receipt::Tag;
 use super::subscription::Subscription;
@@ -47,11 +48,8 @@ pub(super) fn open(settings: &Settings) -> Result<(AsyncClient, EventLoop), Stri
     if let Some((user, password)) = &bus.login {
         options.set_credentials(user.clone(), password.expose().as_bytes().to_vec());
     }
-    if let Some(address) = bracketed(bus) {
-        options.set_socket_connector(move |_, network| {
-            rumqttc_v4::default_socket_connect(address.clone(), network)
-        });
-    }
+    let address = address(bus);
+    options.set_socket_connector(move |_, network| dial(address.clone(), network));
     if let Some(tls) = &settings.tls {
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(
             tls.clone(),
