@@ -356,7 +356,7 @@ mod tests {
         let changes = |db: &Connection| Ok(db.total_changes());
         let before = store.write(changes).await.unwrap();
         // The writer is busy while all of this is asked for.
-        let (free, busy) = mpsc::channel::<()>();
+        let (free, busy) = mpsc::channel::<bool>();
         let wait = move |_: &Connection| Ok(busy.recv().unwrap_or_default());
         store.submit(wait, drop).unwrap();
         let second = store.keep_message(1, message(2)).unwrap();
