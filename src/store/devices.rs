@@ -234,19 +234,6 @@ impl Store {
         })
         .await
     }
-
-    /// A change, and what tells when it is on disk.
-    fn promise(
-        &self,
-        change: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
-    ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
-        let (tell, told) = oneshot::channel();
-        // Whoever asked may have gone away.
-        self.submit(change, move |outcome| {
-            tell.send(outcome).unwrap_or_default()
-        })?;
-        Ok(told)
-    }
 }
 
 fn messages(db: &Connection, number: u64) -> rusqlite::Result<Vec<KeptMessage>> {

@@ -103,6 +103,14 @@ const VERSIONS: &[&str] = &[
         beside TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (device, seq)
     ) WITHOUT ROWID;
 ",
+    "
+    -- The last event of each channel for which a client left one (MQTT's retained messages). `caller`
+    -- is who left it, NULL for a bus; `qos` is NULL where it was no MQTT client; `beside` is JSON.
+    CREATE TABLE last (
+        channel TEXT PRIMARY KEY, id BLOB NOT NULL, time INTEGER NOT NULL, form INTEGER NOT NULL,
+        payload BLOB NOT NULL, caller TEXT, qos INTEGER, expires INTEGER, beside TEXT
+    ) WITHOUT ROWID;
+",
 ];
 
 /// Tables in the order in which they are taken over: the dearest first.
@@ -115,6 +123,7 @@ const TABLES: &[&str] = &[
     "dead",
     "device",
     "device_message",
+    "last",
     "idempotency",
     "storage",
     "subscription",

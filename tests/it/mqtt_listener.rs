@@ -7,6 +7,7 @@ mod clients;
 mod device;
 mod flow;
 mod hostile;
+mod retained;
 mod sessions;
 mod wills;
 mod workers;

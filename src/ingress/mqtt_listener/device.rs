@@ -6,14 +6,13 @@ use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::kept;
 use super::names::Names;
 use crate::auth::{Caller, Verb};
-use crate::call::{Fault, unix_ms};
-use crate::channel::{Ear, Event, Hub, Keeping, Last, Manner};
+use crate::call::unix_ms;
+use crate::channel::{Ear, Event, Hub, Keeping, Last, Manner, unkept};
 use crate::dialect::mqtt::topic::{filter_of, topic_of};
 use crate::dialect::mqtt::{Message, Session, Will};
 use crate::observe::Metrics;
@@ -206,15 +205,8 @@ impl Device {
         let seq = state.session.push(message);
         state.wake();
         let kept = self.shared.store.keep_message(self.number, kept?.at(seq));
-        Some(kept.unwrap_or_else(failed))
+        Some(kept.unwrap_or_else(unkept))
     }
-}
-
-/// What waits for a disk that cannot be asked.
-fn failed(fault: Fault) -> Keeping {
-    let (tell, told) = oneshot::channel();
-    tell.send(Err(fault)).unwrap_or_default();
-    told
 }
 
 fn message(event: &Event, topic: Arc<str>, manner: Option<&Manner>) -> Message {
