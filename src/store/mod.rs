@@ -16,6 +16,7 @@ mod service;
 mod threads;
 mod tokens;
 mod triggers;
+mod wills;
 mod worker;
 
 use std::fmt;
@@ -35,6 +36,7 @@ pub use self::lasts::KeptLast;
 pub use self::scripts::Subscription;
 pub use self::threads::{Admission, Claim, Known, Nonce};
 pub use self::triggers::Trigger;
+pub use self::wills::KeptWill;
 use self::worker::Worker;
 use crate::call::{Fault, Kind, unix_ms};
 use crate::observe::Metrics;

@@ -111,6 +111,15 @@ const VERSIONS: &[&str] = &[
         payload BLOB NOT NULL, caller TEXT, qos INTEGER, expires INTEGER, beside TEXT
     ) WITHOUT ROWID;
 ",
+    "
+    -- Wills of MQTT clients that are connected, or lost for less than they may be. `device` is the
+    -- session, which is not in `device` where it ends with its connection; `beside` is JSON.
+    CREATE TABLE device_will (
+        number INTEGER PRIMARY KEY, device INTEGER NOT NULL, caller TEXT NOT NULL,
+        client TEXT NOT NULL, delay INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
+        qos INTEGER NOT NULL, retain INTEGER NOT NULL, expiry INTEGER, beside TEXT
+    );
+",
 ];
 
 /// Tables in the order in which they are taken over: the dearest first.
@@ -123,6 +132,7 @@ const TABLES: &[&str] = &[
     "dead",
     "device",
     "device_message",
+    "device_will",
     "last",
     "idempotency",
     "storage",

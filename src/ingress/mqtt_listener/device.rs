@@ -1,6 +1,7 @@
 //! One client between and during its connections: its session, and how events get there.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
@@ -10,11 +11,12 @@ use tokio::task::AbortHandle;
 
 use super::kept;
 use super::names::Names;
+use super::wills::Pending;
 use crate::auth::{Caller, Verb};
 use crate::call::unix_ms;
 use crate::channel::{Ear, Event, Hub, Keeping, Last, Manner, unkept};
 use crate::dialect::mqtt::topic::{filter_of, topic_of};
-use crate::dialect::mqtt::{Message, Session, Will};
+use crate::dialect::mqtt::{Message, Session};
 use crate::observe::Metrics;
 use crate::router::Pattern;
 use crate::store::Store;
@@ -25,6 +27,8 @@ pub(super) struct Shared {
     pub(super) hub: Weak<Hub>,
     pub(super) store: Store,
     pub(super) metrics: Arc<Metrics>,
+    /// Bytes of wills that are on disk.
+    pub(super) wills: AtomicUsize,
 }
 
 /// A client that has a session.
@@ -47,7 +51,8 @@ pub(super) struct State {
     pub(super) kept: bool,
     /// It was ended: nothing is added any more.
     pub(super) ended: bool,
-    pub(super) will: Option<Will>,
+    /// Boxed, because most have none.
+    pub(super) will: Option<Box<Pending>>,
     /// What waits for its end, or for the time of its will, while it has no connection.
     pub(super) lingering: Option<AbortHandle>,
     /// Where it stands among those without a connection.

@@ -1,11 +1,11 @@
-//! Events that a client publishes, and its will.
+//! Events that a client publishes, its will among them.
 
 use std::sync::Arc;
 
 use super::device::Device;
 use crate::call::{Fault, Payload, Via, beside, is_traceparent, unix_ms};
 use crate::channel::{Hub, Manner, Origin, Publish, Receipt};
-use crate::dialect::mqtt::{self, Will};
+use crate::dialect::mqtt;
 
 /// Topics that mean something else, or nothing.
 pub(super) const RESERVED: &str = "callway";
@@ -54,15 +54,4 @@ pub(super) fn publish(
         beside,
     };
     hub.publish_as(event, &manner)
-}
-
-/// Publishes a will. Nobody waits for what comes of it.
-pub(super) fn will(device: &Arc<Device>, will: Will) {
-    let Some(hub) = device.shared.hub.upgrade() else {
-        return;
-    };
-    if let Err(fault) = publish(&hub, device, will.message) {
-        device.shared.metrics.dropped("mqtt", "will");
-        tracing::info!(caller = device.caller.name(), kind = %fault.kind, "a will was refused");
-    }
 }

@@ -8,16 +8,19 @@ mod events;
 mod kept;
 mod names;
 mod opening;
+mod restore;
 mod socket;
 mod subscriptions;
 mod talk;
+mod wills;
 mod worker;
 
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-pub use self::devices::{Devices, restore_devices};
+pub use self::devices::Devices;
 pub(super) use self::opening::Guest;
+pub use self::restore::restore_devices;
 use self::socket::Frames;
 use super::stream::Stream;
 

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, timeout};
 
 use self::keeping::finish;
 use super::device::Device;
-use super::devices::Claim;
+use super::devices::{Claim, Parting};
 use super::socket::Socket;
 use super::worker::Worker;
 use crate::auth::Source;
@@ -196,9 +196,13 @@ impl Going {
         if !keeping.is_empty() {
             context.tasks.spawn(finish(device.clone(), keeping));
         }
-        let lost = !matches!(end, End::Goodbye | End::Close(Reason::ServerShuttingDown));
+        let parting = match end {
+            End::Goodbye => Parting::Goodbye,
+            End::Close(Reason::ServerShuttingDown) => Parting::Shutdown,
+            End::Lost | End::Close(_) => Parting::Lost,
+        };
         if let Some(devices) = context.devices.get() {
-            devices.leave(&device, connection, lost);
+            devices.leave(&device, connection, parting);
         }
         drop(device);
         if let End::Close(reason) = end {
