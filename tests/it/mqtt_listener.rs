@@ -2,6 +2,7 @@
 //! are known for brokers; the bytes are the tests' own.
 
 mod calls;
+mod certificates;
 mod channels;
 mod clients;
 mod device;
