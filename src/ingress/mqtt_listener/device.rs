@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
 
 use super::kept;
 use super::names::Names;
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     pub(super) hub: Weak<Hub>,
     pub(super) store: Store,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) background: TaskTracker,
     /// Bytes of wills that are on disk.
     pub(super) wills: AtomicUsize,
 }

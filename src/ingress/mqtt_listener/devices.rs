@@ -9,7 +9,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::device::{Connection, Device, Shared, State};
 use super::kept;
@@ -28,7 +27,6 @@ const ROOM: usize = 4096;
 pub struct Devices {
     shared: Arc<Shared>,
     inside: Mutex<Inside>,
-    background: TaskTracker,
     stop: CancellationToken,
     /// Sessions without a connection that are kept at once; then those go that left first.
     most: usize,
@@ -88,10 +86,10 @@ impl Devices {
                 hub: Arc::downgrade(&context.hub),
                 store: context.store.clone(),
                 metrics: context.metrics.clone(),
+                background: context.background.clone(),
                 wills: AtomicUsize::new(0),
             }),
             inside: Mutex::default(),
-            background: context.background.clone(),
             stop: context.stop.clone(),
             most: context.config.limits.connections,
         }
@@ -129,22 +127,20 @@ impl Devices {
         let (mut present, mut will) = (false, None);
         if let Some(known) = &known {
             let mut state = known.lock();
-            let connection = state.connection.is_some();
-            if connection {
-                state.wake();
-                state.connection = None;
-            }
-            // §3.1.2.5: a delayed one is not published if its client comes back in time.
+            let was_connected = state.connection.is_some();
+            state.wake();
+            state.connection = None;
+            // One that was to end with its connection does so now, or did.
+            let ends = connect.clean || state.expiry.is_zero();
+            present = !(ends || state.ended || known.caller.has_ended());
+            // §3.1.2.5: a delayed one is not published if the session goes on.
             will = state.will.take().map(|will| {
-                let over = match connection {
-                    true => connect.clean || will.delay.is_zero(),
-                    false => connect.clean && !will.excused,
+                let over = match was_connected {
+                    true => !present || will.delay.is_zero(),
+                    false => !present && !will.excused,
                 };
                 (will, over)
             });
-            // Of one that ended with its connection no more than the will is left.
-            let lives = connection || !state.expiry.is_zero();
-            present = lives && !state.ended && !connect.clean && !known.caller.has_ended();
             alone_no_more(&mut inside, &mut state);
         }
         let device = match &known {
@@ -245,7 +241,7 @@ impl Devices {
             }
             devices.end(&waiting, &its);
         };
-        let lingering = self.background.spawn(async move {
+        let lingering = self.shared.background.spawn(async move {
             tokio::select! {
                 () = lingering => {}
                 () = stop.cancelled() => {}

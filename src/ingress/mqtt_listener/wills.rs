@@ -87,6 +87,17 @@ impl Pending {
                 tracing::info!(caller = device.caller.name(), kind = %fault.kind,
                     "a will was refused");
             }
+            Ok(receipt) if self.kept.is_some() => {
+                // Not before it is on disk, or confirmed, wherever it goes.
+                let (device, kept) = (device.clone(), self.kept);
+                shared.background.spawn(async move {
+                    if let Err(fault) = receipt.kept().await {
+                        tracing::info!(%fault, "a will could not be kept");
+                    }
+                    forget(&device, kept);
+                });
+                return;
+            }
             Ok(_receipt) => {}
         }
         forget(device, self.kept);
