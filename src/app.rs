@@ -96,6 +96,8 @@ impl App {
         revive::set(&context, &bridge);
         tokens::load(&context).await;
         accounts::load(&context).await;
+        let auth = &context.auth;
+        context.hub.restore_lasts(|name| auth.by_name(name)).await;
         context.scripts.load().await;
         ingress::restore_devices(&context).await;
         Ok(App {

@@ -109,7 +109,8 @@ impl Context {
             failures.count,
             failures.period,
             metrics.clone(),
-        );
+        )
+        .with_certificates(config.certificates.iter().cloned());
         let limits = config.limits.clone();
         let store = Store::open(&config.store.database, &metrics)?;
         let spool = Spool::open(&config.store.spool(), &limits, &metrics)?;

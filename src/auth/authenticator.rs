@@ -16,6 +16,8 @@ use crate::observe::Metrics;
 pub struct Authenticator {
     by_digest: HashMap<Digest, Arc<Token>>,
     by_name: HashMap<Arc<str>, Arc<Token>>,
+    /// The names of the token rows that client certificates stand for.
+    by_certificate: HashMap<Digest, Arc<str>>,
     made: Keyring,
     accounts: Accounts,
     throttle: Throttle,
@@ -39,11 +41,30 @@ impl Authenticator {
         Authenticator {
             by_digest,
             by_name,
+            by_certificate: HashMap::new(),
             made: Keyring::default(),
             accounts: Accounts::default(),
             throttle: Throttle::new(failures, period),
             metrics,
         }
+    }
+
+    /// The same, with the client certificates that stand for its rows.
+    pub fn with_certificates(
+        self,
+        certificates: impl IntoIterator<Item = (Digest, Arc<str>)>,
+    ) -> Authenticator {
+        Authenticator {
+            by_certificate: certificates.into_iter().collect(),
+            ..self
+        }
+    }
+
+    /// The caller whom a client certificate with this fingerprint stands for. That an authority
+    /// vouches for it, that it has not expired, and that the client has its key, is for TLS to
+    /// check.
+    pub fn by_certificate(&self, fingerprint: &Digest) -> Option<Caller> {
+        self.by_name(self.by_certificate.get(fingerprint)?)
     }
 
     /// The caller that this credential proves. A refusal is slowed when its source, or tries of

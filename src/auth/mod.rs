@@ -19,7 +19,7 @@ pub use self::grant::{GrantTexts, Grants, Verb};
 pub use self::keyring::{Keyring, Made};
 pub use self::throttle::Source;
 pub use self::ticket::Tickets;
-pub use self::token::{Digest, Secret, Token, check_token_name, digest, new_secret};
+pub use self::token::{Digest, Secret, Token, check_token_name, digest, fingerprint, new_secret};
 use crate::call::{Fault, Kind};
 
 /// A caller whose credential was accepted: a token, shared.

@@ -44,6 +44,19 @@ impl Digest {
         from_hex(text).map(Digest)
     }
 
+    /// Reads a fingerprint: 64 hexadecimal digits, or pairs of them with colons in between, as
+    /// `openssl x509 -noout -fingerprint -sha256` prints them.
+    pub fn from_fingerprint(text: &str) -> Option<Digest> {
+        match text.contains(':') {
+            false => Digest::from_hex(text),
+            true => {
+                let pairs: Vec<_> = text.split(':').collect();
+                let whole = pairs.iter().all(|pair| pair.len() == 2);
+                whole.then(|| Digest::from_hex(&pairs.concat()))?
+            }
+        }
+    }
+
     /// Whether both are the same, in a time that does not depend on where they differ.
     pub fn is(&self, other: &Digest) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -64,7 +77,12 @@ impl fmt::Debug for Digest {
 
 /// The digest of a token.
 pub fn digest(token: &str) -> Digest {
-    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
+    fingerprint(token.as_bytes())
+}
+
+/// The SHA-256 of a certificate, as `openssl x509 -outform DER -in FILE | sha256sum` prints it.
+pub fn fingerprint(der: &[u8]) -> Digest {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
     let mut bytes = [0; 32];
     bytes.copy_from_slice(hash.as_ref());
     Digest(bytes)
@@ -110,6 +128,31 @@ mod tests {
         assert_eq!(digest("test").to_string(), hex);
         assert_eq!(Digest::from_hex(hex), Some(digest("test")));
         assert_eq!(Digest::from_hex("9f"), None);
+    }
+
+    #[test]
+    fn a_fingerprint_is_what_openssl_prints() {
+        let hex = digest("test").to_string();
+        let pairs: Vec<_> = (0..32).map(|at| &hex[2 * at..2 * at + 2]).collect();
+        let printed = pairs.join(":").to_uppercase();
+        for text in [&hex, &printed] {
+            assert_eq!(
+                Digest::from_fingerprint(text),
+                Some(digest("test")),
+                "{text}"
+            );
+        }
+        let swapped = printed.replacen("9F:86", "9:F86", 1);
+        for text in [
+            "",
+            ":",
+            &hex[2..],
+            &printed[3..],
+            &swapped,
+            &format!("{hex}:"),
+        ] {
+            assert_eq!(Digest::from_fingerprint(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -24,6 +24,13 @@ pub trait Ear: Send + Sync {
 /// Done once a listener has an event on disk.
 pub type Keeping = oneshot::Receiver<Result<(), Fault>>;
 
+/// What waits for a disk that cannot be asked.
+pub fn unkept(fault: Fault) -> Keeping {
+    let (tell, told) = oneshot::channel();
+    tell.send(Err(fault)).unwrap_or_default();
+    told
+}
+
 /// All of them.
 #[derive(Default)]
 pub(super) struct Ears {

@@ -51,7 +51,7 @@ impl Hub {
             rows,
             live: Live::new(bits as u64 >> 16),
             ears: Ears::default(),
-            lasts: Lasts::default(),
+            lasts: Lasts::new(store, metrics),
             // Where rows with and without history changed, some events may never have been kept.
             epoch: store.epoch(&kinds.join("\n"))?,
             store: store.clone(),
@@ -163,37 +163,32 @@ impl Hub {
             id: event.id,
             place: Place::Known(None),
             forwarded: None,
-            heard: Vec::new(),
+            keeping: Vec::new(),
             patience: self.limits.timeout,
         };
         if retained {
-            self.set_last(event, None);
+            self.lasts.told(event);
             return Ok(receipt);
         }
         if let Some(outward) = self.outward.get() {
             receipt.forwarded = outward.forward(&event, row, &origin)?;
         }
-        match (manner, &origin) {
-            (None, _) => self.lasts.refresh(&event),
+        let last = match (manner, &origin) {
+            (None, Origin::Client { caller, .. }) => self.lasts.refresh(&event, Some(caller)),
+            (None, Origin::Bus { .. }) => self.lasts.refresh(&event, None),
             (Some(manner), Origin::Client { caller, .. }) if manner.retain => {
-                let by = (manner.clone(), caller.clone());
-                self.set_last(event.clone(), Some(by));
+                Some(self.lasts.leave(&event, manner, caller))
             }
             // MQTT 5.0 §3.3.1.3: what is not to be retained changes nothing.
-            (Some(_), _) => {}
-        }
-        receipt.heard = self.ears.tell(&event, manner);
+            (Some(_), _) => None,
+        };
+        receipt.keeping = self.ears.tell(&event, manner);
+        receipt.keeping.extend(last);
         receipt.place = match row.history {
             None => Place::Known(Some(self.live.place(event))),
             Some(bounds) => Place::Coming(self.keep(event, bounds, origin.via().as_str())?),
         };
         Ok(receipt)
-    }
-
-    fn set_last(&self, event: Event, by: Option<(Manner, Caller)>) {
-        if self.lasts.set(event, by) {
-            self.metrics.limit_reached("last_events");
-        }
     }
 
     /// Puts an event into the history; its subscribers hear of it once it is there.

@@ -22,7 +22,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use self::ears::{Ear, Keeping};
+pub use self::ears::{Ear, Keeping, unkept};
 pub use self::event::{Event, Placed, Shape};
 pub use self::hub::{Hub, permit};
 pub use self::lasts::Last;

@@ -90,8 +90,8 @@ pub struct Receipt {
     pub(super) id: Uuid,
     pub(super) place: Place,
     pub(super) forwarded: Option<Forwarded>,
-    /// Listeners that are to have it on disk first.
-    pub(super) heard: Vec<Keeping>,
+    /// Listeners that are to have it on disk first, and the last event that it became.
+    pub(super) keeping: Vec<Keeping>,
     /// How long the disk may take.
     pub(super) patience: Duration,
 }
@@ -135,7 +135,7 @@ impl Receipt {
     /// Whether it may be acknowledged at once: it is neither in a history, nor on its way out, nor
     /// has a listener to put it on disk.
     pub fn is_kept(&self) -> bool {
-        matches!(self.place, Place::Known(_)) && self.forwarded.is_none() && self.heard.is_empty()
+        matches!(self.place, Place::Known(_)) && self.forwarded.is_none() && self.keeping.is_empty()
     }
 
     /// Waits until the event may be acknowledged.
@@ -158,7 +158,7 @@ impl Receipt {
             id,
             place,
             forwarded,
-            heard,
+            keeping: others,
             patience,
         } = self;
         let keeping = async {
@@ -168,7 +168,7 @@ impl Receipt {
                     Some(told.await.unwrap_or_else(|_| Err(Fault::shutting_down()))?)
                 }
             };
-            for keeping in heard {
+            for keeping in others {
                 // A listener that ended meanwhile has no use for it.
                 keeping.await.unwrap_or(Ok(()))?;
             }

@@ -1,4 +1,4 @@
-//! Takes out of histories what got too old while nothing was published.
+//! Takes out of histories, and of the last events, what got too old while nothing was published.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ pub async fn sweep(hub: Arc<Hub>, stop: CancellationToken) {
 async fn rounds(hub: Arc<Hub>) {
     loop {
         sleep(ROUND).await;
+        hub.lasts.sweep();
         let mut after = None;
         loop {
             let rows = hub.clone();

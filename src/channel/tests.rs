@@ -1,6 +1,7 @@
 //! The hub and its readers, without any transport.
 
 mod history;
+mod lasts;
 
 use std::future::poll_fn;
 use std::path::Path;

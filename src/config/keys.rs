@@ -350,6 +350,12 @@ const TOKEN: &[Key] = &[
         Text,
         "SHA-256 of the token in hexadecimal: printf %s TOKEN | sha256sum",
     ),
+    key(
+        "certificates",
+        Texts,
+        "SHA-256 fingerprints of client certificates that stand for it: openssl x509 -noout \
+         -fingerprint -sha256",
+    ),
     key("call", Texts, "methods it may call"),
     key("serve", Texts, "methods it may answer"),
     key("publish", Texts, "channels it may publish to"),

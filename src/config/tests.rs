@@ -1,5 +1,6 @@
 //! What people write wrong, and what they are told.
 
+mod certificates;
 mod cycles;
 mod defaults;
 mod layers;

@@ -100,6 +100,7 @@ async fn begin(
                 address: peer.to_canonical(),
                 via: Via::Mqtt,
             },
+            certificate: None,
             beyond: visit.beyond,
             context: visit.context.clone(),
         };

@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::auth::{Digest, fingerprint};
+
 /// An accepted connection.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -34,6 +36,19 @@ impl Stream {
         Stream {
             inner: Inner::Tls(Box::new(tls)),
             written: 0,
+        }
+    }
+
+    /// The fingerprint of the certificate that the client showed in its handshake, where an
+    /// authority of the listener vouches for it.
+    pub(super) fn certificate(&self) -> Option<Digest> {
+        match &self.inner {
+            Inner::Plain(_) => None,
+            Inner::Tls(tls) => {
+                let (_, session) = tls.get_ref();
+                let own = session.peer_certificates()?.first()?;
+                Some(fingerprint(own))
+            }
         }
     }
 

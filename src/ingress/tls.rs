@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -40,6 +40,11 @@ pub(super) fn acceptor(tls: &Tls, protocol: Option<&str>) -> Result<TlsAcceptor,
     let mut config = builder
         .with_single_cert(chain, key)
         .map_err(|why| about(&tls.certificate, why))?;
+    if tls.client_ca.is_some() {
+        // A resumed session has its certificate from another day, on which it had not expired.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     config.alpn_protocols = protocol
         .map(|name| name.as_bytes().to_vec())
         .into_iter()

@@ -98,6 +98,7 @@ async fn accepted<B>(
                 address: visit.door.client(visit.peer, headers),
                 via: Via::Mqtt,
             },
+            certificate: None,
             beyond: visit.beyond,
             context: visit.context.clone(),
         };

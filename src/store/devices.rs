@@ -252,29 +252,21 @@ impl Store {
         .await
     }
 
-    /// The highest number of a session that there was.
+    /// The highest number of a session, or of a will, that there is.
     pub async fn last_device(&self) -> Result<u64, Fault> {
         self.read(|db| {
             let last: Option<i64> = db
-                .query_row("SELECT max(number) FROM device", [], |row| row.get(0))
+                .query_row(
+                    "SELECT max(number) FROM (SELECT number FROM device
+                     UNION ALL SELECT max(number, device) FROM device_will)",
+                    [],
+                    |row| row.get(0),
+                )
                 .optional()?
                 .flatten();
             Ok(last.unwrap_or(0) as u64)
         })
         .await
-    }
-
-    /// A change, and what tells when it is on disk.
-    fn promise(
-        &self,
-        change: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
-    ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
-        let (tell, told) = oneshot::channel();
-        // Whoever asked may have gone away.
-        self.submit(change, move |outcome| {
-            tell.send(outcome).unwrap_or_default()
-        })?;
-        Ok(told)
     }
 }
 

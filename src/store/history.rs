@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
@@ -162,11 +161,6 @@ impl Tally {
         self.seq += 1;
         self.count += 1;
         self.bytes += payload.len() as u64;
-        let form = match payload.form() {
-            Form::Json => 0,
-            Form::Text => 1,
-            Form::Binary | Form::Unchecked | Form::UncheckedJson => 2,
-        };
         db.prepare_cached(
             "INSERT INTO event (channel, seq, id, time, form, payload) VALUES (?, ?, ?, ?, ?, ?)",
         )?
@@ -175,7 +169,7 @@ impl Tally {
             self.seq as i64,
             id.as_bytes(),
             time as i64,
-            form,
+            form(payload),
             &payload.bytes()[..],
         ])
         .map(drop)
@@ -290,17 +284,30 @@ fn page(
 
 /// An event as its row has it.
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
-    let bytes = Bytes::from(row.get::<_, Vec<u8>>(4)?);
     Ok(Record {
         seq: number(row, 0)?,
         id: Uuid::from_bytes(row.get(1)?),
         time: number(row, 2)?,
-        payload: match row.get(3)? {
-            0 => Payload::json(bytes),
-            1 => Payload::text(bytes),
-            _ => Payload::binary(bytes),
-        },
+        payload: payload(row.get(3)?, row.get(4)?),
     })
+}
+
+/// The number that stands for what the bytes of a payload are.
+pub(super) fn form(payload: &Payload) -> i64 {
+    match payload.form() {
+        Form::Json => 0,
+        Form::Text => 1,
+        Form::Binary | Form::Unchecked | Form::UncheckedJson => 2,
+    }
+}
+
+/// A payload as it was settled.
+pub(super) fn payload(form: i64, bytes: Vec<u8>) -> Payload {
+    match form {
+        0 => Payload::json(bytes),
+        1 => Payload::text(bytes),
+        _ => Payload::binary(bytes),
+    }
 }
 
 fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {

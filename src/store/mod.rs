@@ -7,6 +7,7 @@ mod dead;
 mod devices;
 mod history;
 mod keys;
+mod lasts;
 mod leaf;
 mod memo;
 mod schema;
@@ -15,6 +16,7 @@ mod service;
 mod threads;
 mod tokens;
 mod triggers;
+mod wills;
 mod worker;
 
 use std::fmt;
@@ -30,9 +32,11 @@ pub use self::dead::{Buried, Letter, LetterKind};
 pub use self::devices::{KeptDevice, KeptMessage, RestoredDevice};
 pub use self::history::{Page, Record, Which};
 pub use self::keys::{Begun, KeyName};
+pub use self::lasts::KeptLast;
 pub use self::scripts::Subscription;
 pub use self::threads::{Admission, Claim, Known, Nonce};
 pub use self::triggers::Trigger;
+pub use self::wills::KeptWill;
 use self::worker::Worker;
 use crate::call::{Fault, Kind, unix_ms};
 use crate::observe::Metrics;
@@ -122,6 +126,19 @@ impl Store {
         told: impl FnOnce(Result<T, Fault>) + Send + 'static,
     ) -> Result<(), Fault> {
         self.0.submit(&self.0.writer, change, told)
+    }
+
+    /// The same, and what tells when it is on disk.
+    fn promise(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
+        let (tell, told) = oneshot::channel();
+        // Whoever asked may have gone away.
+        self.submit(change, move |outcome| {
+            tell.send(outcome).unwrap_or_default()
+        })?;
+        Ok(told)
     }
 
     /// Changes something and waits until that is on disk.

@@ -106,6 +106,23 @@ const VERSIONS: &[&str] = &[
         beside TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (device, seq)
     ) WITHOUT ROWID;
 ",
+    "
+    -- The last event of each channel for which a client left one (MQTT's retained messages). `caller`
+    -- is who left it, NULL for a bus; `qos` is NULL where it was no MQTT client; `beside` is JSON.
+    CREATE TABLE last (
+        channel TEXT PRIMARY KEY, id BLOB NOT NULL, time INTEGER NOT NULL, form INTEGER NOT NULL,
+        payload BLOB NOT NULL, caller TEXT, qos INTEGER, expires INTEGER, beside TEXT
+    ) WITHOUT ROWID;
+",
+    "
+    -- Wills of MQTT clients that are connected, or lost for less than they may be. `device` is the
+    -- session, which is not in `device` where it ends with its connection; `beside` is JSON.
+    CREATE TABLE device_will (
+        number INTEGER PRIMARY KEY, device INTEGER NOT NULL, caller TEXT NOT NULL,
+        client TEXT NOT NULL, delay INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
+        qos INTEGER NOT NULL, retain INTEGER NOT NULL, expiry INTEGER, beside TEXT
+    );
+",
 ];
 
 /// Tables in the order in which they are taken over: the dearest first.
@@ -119,6 +136,8 @@ const TABLES: &[&str] = &[
     "device",
     "device_received",
     "device_message",
+    "device_will",
+    "last",
     "idempotency",
     "storage",
     "subscription",

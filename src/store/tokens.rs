@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::Store;
+use super::{Store, lasts};
 use crate::auth::{Digest, GrantTexts, Made, Token};
 use crate::call::{Fault, unix_ms};
 
@@ -28,8 +28,8 @@ impl Store {
             .await
     }
 
-    /// Removes the token of this name; `then` hears of it once it is gone. Says whether there was
-    /// one.
+    /// Removes the token of this name, and with it what it left as the last event of channels;
+    /// `then` hears of it once it is gone. Says whether there was one.
     pub async fn remove_token(
         &self,
         name: &str,
@@ -37,7 +37,8 @@ impl Store {
     ) -> Result<bool, Fault> {
         let name = name.to_owned();
         let remove = move |db: &Connection| {
-            let removed = db.execute("DELETE FROM token WHERE name = ?", [name])?;
+            let removed = db.execute("DELETE FROM token WHERE name = ?", [&name])?;
+            lasts::forget_of(db, &name)?;
             Ok(removed > 0)
         };
         self.write_then(remove, |removed| removed.then(then).unwrap_or_default())
@@ -75,6 +76,10 @@ fn insert(db: &Connection, made: &Made) -> rusqlite::Result<bool> {
         made.created as i64,
         made.expires.map(|expires| expires as i64),
     ])?;
+    if inserted > 0 {
+        // What one of this name had left, before it expired.
+        lasts::forget_of(db, name)?;
+    }
     Ok(inserted > 0)
 }
 

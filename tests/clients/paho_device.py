@@ -19,13 +19,14 @@ client = mqtt.Client(
     mqtt.CallbackAPIVersion.VERSION2,
     client_id=task["client"],
     protocol=mqtt.MQTTv5 if v5 else mqtt.MQTTv311,
-    transport="websockets" if task["transport"] == "ws" else "tcp",
+    transport="websockets" if task["transport"] in ("ws", "wss") else "tcp",
 )
-client.username_pw_set("device", task["token"])
-if task["transport"] == "ws":
+if "token" in task:
+    client.username_pw_set("device", task["token"])
+if task["transport"] in ("ws", "wss"):
     client.ws_set_options(path="/mqtt")
-if task["transport"] == "tls":
-    client.tls_set(ca_certs=task["ca"])
+if task["transport"] in ("tls", "wss"):
+    client.tls_set(ca_certs=task["ca"], certfile=task.get("certificate"), keyfile=task.get("key"))
 subscribed, inbox = queue.Queue(), queue.Queue()
 client.on_subscribe = lambda *args: subscribed.put(True)
 client.on_message = lambda client, data, message: inbox.put(message)

@@ -2,6 +2,7 @@
 //! are known for brokers; the bytes are the tests' own.
 
 mod calls;
+mod certificates;
 mod channels;
 mod clients;
 mod commands;
@@ -9,6 +10,7 @@ mod device;
 mod example;
 mod flow;
 mod hostile;
+mod retained;
 mod sessions;
 mod wills;
 mod workers;

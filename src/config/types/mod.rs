@@ -25,7 +25,7 @@ pub use self::process::{Admin, AdminSocket, Cluster, Log, LogFormat, Scripts, St
 pub use self::route::{Rate, Retry, Route, RouteTarget, Schema};
 pub use self::service::Service;
 pub use self::talkee::{TalkeeOptions, TalkeeUser};
-use crate::auth::Token;
+use crate::auth::{Digest, Token};
 
 /// Everything that `callway run` needs to know.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub struct Config {
     pub buses: Vec<Bus>,
     /// Who may call.
     pub tokens: Vec<Token>,
+    /// Client certificates by their fingerprints, and the names of the tokens that they stand for.
+    pub certificates: Vec<(Digest, Arc<str>)>,
     /// The routing table.
     pub routes: Vec<Arc<Route>>,
     /// The channels.

@@ -4,6 +4,7 @@
 mod action;
 mod admin;
 mod bus;
+mod certificate;
 mod channel;
 mod cycle;
 mod flow;
@@ -64,6 +65,7 @@ pub fn config(
     };
     let limits = limits::limits(&mut reading);
     let tokens = token::tokens(&mut reading);
+    let certificates = certificate::certificates(&mut reading);
     let scripts = scripts(&mut reading);
     let buses = bus::buses(&mut reading);
     let routes = route::routes(&mut reading, &scripts, &buses, &limits);
@@ -85,6 +87,7 @@ pub fn config(
         scripts,
         buses,
         tokens,
+        certificates,
         routes,
         channels,
         services,

@@ -1,22 +1,25 @@
 //! One client between and during its connections: its session, and how events get there.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
 
 use super::events::RESERVED;
 use super::kept;
 use super::names::Names;
+use super::wills::Pending;
 use crate::auth::{Caller, Verb};
-use crate::call::{Fault, unix_ms};
-use crate::channel::{Ear, Event, Hub, Keeping, Last, Manner};
+use crate::call::unix_ms;
+use crate::channel::{Ear, Event, Hub, Keeping, Last, Manner, unkept};
 use crate::dialect::mqtt::topic::{below, filter_of, topic_of};
-use crate::dialect::mqtt::{Message, Session, Will};
+use crate::dialect::mqtt::{Message, Session};
 use crate::observe::Metrics;
 use crate::router::Pattern;
 use crate::store::Store;
@@ -27,6 +30,9 @@ pub(super) struct Shared {
     pub(super) hub: Weak<Hub>,
     pub(super) store: Store,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) background: TaskTracker,
+    /// Bytes of wills that are on disk.
+    pub(super) wills: AtomicUsize,
 }
 
 /// A client that has a session.
@@ -51,7 +57,8 @@ pub(super) struct State {
     pub(super) kept: bool,
     /// It was ended: nothing is added any more.
     pub(super) ended: bool,
-    pub(super) will: Option<Will>,
+    /// Boxed, because most have none.
+    pub(super) will: Option<Box<Pending>>,
     /// What waits for its end, or for the time of its will, while it has no connection.
     pub(super) lingering: Option<AbortHandle>,
     /// Where it stands among those without a connection.
@@ -217,7 +224,7 @@ impl Device {
         let seq = state.session.push(message);
         state.wake();
         let kept = self.shared.store.keep_message(self.number, kept?.at(seq));
-        Some(kept.unwrap_or_else(failed))
+        Some(kept.unwrap_or_else(unkept))
     }
 
     /// Whether a message has anybody to wait for.
@@ -225,13 +232,6 @@ impl Device {
         let waits = message.qos > 0 && !state.expiry.is_zero();
         !state.ended && (state.connection.is_some() || waits)
     }
-}
-
-/// What waits for a disk that cannot be asked.
-fn failed(fault: Fault) -> Keeping {
-    let (tell, told) = oneshot::channel();
-    tell.send(Err(fault)).unwrap_or_default();
-    told
 }
 
 fn message(event: &Event, topic: Arc<str>, manner: Option<&Manner>) -> Message {

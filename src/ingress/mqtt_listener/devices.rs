@@ -3,22 +3,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::device::{Connection, Device, Shared, State};
-use super::events;
 use super::kept;
 use super::names::Names;
-use crate::auth::{Caller, Verb};
-use crate::call::{Fault, unix_ms};
-use crate::config::{Config, Dialect, MqttOptions};
+use super::wills::Pending;
+use crate::auth::Caller;
+use crate::call::Fault;
+use crate::config::MqttOptions;
 use crate::context::Context;
-use crate::dialect::mqtt::{Connect, Room, Session, Will};
+use crate::dialect::mqtt::{Connect, Room, Session};
 
 /// Bytes that may wait for one client, for each message that may.
 const ROOM: usize = 4096;
@@ -27,7 +27,6 @@ const ROOM: usize = 4096;
 pub struct Devices {
     shared: Arc<Shared>,
     inside: Mutex<Inside>,
-    background: TaskTracker,
     stop: CancellationToken,
     /// Sessions without a connection that are kept at once.
     most: usize,
@@ -64,6 +63,17 @@ impl Inside {
     }
 }
 
+/// How a connection ends, as far as the will of its client is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// The client said goodbye: it is forgotten.
+    Goodbye,
+    /// The client is lost, or was sent away, or asked for it.
+    Lost,
+    /// callway ends.
+    Shutdown,
+}
+
 /// A session that a connection has taken up.
 pub(super) struct Claim {
     pub(super) device: Arc<Device>,
@@ -73,45 +83,7 @@ pub(super) struct Claim {
     pub(super) present: bool,
 }
 
-/// Starts the registry with what earlier processes kept, where an endpoint needs one.
-pub async fn restore_devices(context: &Context) {
-    let Some(options) = options(&context.config) else {
-        return;
-    };
-    let devices = Arc::new(Devices {
-        shared: Arc::new(Shared {
-            names: Names::of(&context.config),
-            hub: Arc::downgrade(&context.hub),
-            store: context.store.clone(),
-            metrics: context.metrics.clone(),
-        }),
-        inside: Mutex::default(),
-        background: context.background.clone(),
-        stop: context.stop.clone(),
-        most: context.config.limits.connections,
-    });
-    match devices.take_up(context, options).await {
-        Ok(()) => {}
-        Err(fault) => tracing::error!(%fault, "sessions of MQTT clients cannot be read"),
-    }
-    context.devices.set(devices).unwrap_or_default();
-}
-
-/// The most generous options of all endpoints: who connects again is held to its own.
-fn options(config: &Config) -> Option<MqttOptions> {
-    let endpoints = config.listeners.iter().flat_map(|row| &row.endpoints);
-    let options = endpoints.filter_map(|endpoint| match &endpoint.dialect {
-        Dialect::Mqtt(options) => Some(options.clone()),
-        _ => None,
-    });
-    options.reduce(|one, other| MqttOptions {
-        session_expiry: one.session_expiry.max(other.session_expiry),
-        queue: one.queue.max(other.queue),
-        ..one
-    })
-}
-
-fn room(options: &MqttOptions) -> Room {
+pub(super) fn room(options: &MqttOptions) -> Room {
     Room {
         messages: options.queue,
         bytes: options.queue.saturating_mul(ROOM),
@@ -119,48 +91,39 @@ fn room(options: &MqttOptions) -> Room {
 }
 
 impl Devices {
-    async fn take_up(
-        self: &Arc<Self>,
-        context: &Context,
-        options: MqttOptions,
-    ) -> Result<(), Fault> {
-        self.inside.lock().count = self.shared.store.last_device().await?;
-        for kept in self.shared.store.devices().await? {
-            let device = kept.device.clone();
-            let Some(caller) = context.auth.by_name(&device.caller) else {
-                self.forget(device.number);
-                continue;
-            };
-            let mut session = Session::new(room(&options));
-            let may = |topic: &str| {
-                let channel = self.shared.names.channel(topic);
-                caller.may(Verb::Subscribe, &channel)
-            };
-            // What its grants do not allow any more is not for it.
-            for seq in kept::restore(&mut session, kept, may) {
-                self.forget_message(device.number, seq);
-            }
-            let client: Arc<str> = device.client.as_str().into();
-            let key = (caller.token().name.clone(), client.clone());
-            let taken = Device::new(device.number, (caller, client), session, &self.shared);
-            let expiry = Duration::from_secs(device.expiry.into()).min(options.session_expiry);
-            {
-                let mut state = taken.lock();
-                (state.expiry, state.kept) = (expiry, true);
-            }
-            taken.listen();
-            let gone = device.gone.unwrap_or_else(unix_ms);
-            let since = Duration::from_millis(unix_ms().saturating_sub(gone));
-            self.inside
-                .lock()
-                .sessions
-                .insert(key.clone(), taken.clone());
-            self.leave_alone(&taken, &key, None, expiry.saturating_sub(since));
-            if device.gone.is_none() {
-                self.keep(&taken);
-            }
+    /// Without a session.
+    pub(super) fn new(context: &Context) -> Devices {
+        Devices {
+            shared: Arc::new(Shared {
+                names: Names::of(&context.config),
+                hub: Arc::downgrade(&context.hub),
+                store: context.store.clone(),
+                metrics: context.metrics.clone(),
+                background: context.background.clone(),
+                wills: AtomicUsize::new(0),
+            }),
+            inside: Mutex::default(),
+            stop: context.stop.clone(),
+            most: context.config.limits.connections,
         }
-        Ok(())
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// No number is given twice: these were, up to this one.
+    pub(super) fn count_on_from(&self, last: u64) {
+        self.inside.lock().count = last;
+    }
+
+    /// Adds the session of an earlier process, which lives on for `life` without a connection.
+    pub(super) fn add_alone(self: &Arc<Self>, device: &Arc<Device>, life: Duration) {
+        let key = (device.caller.token().name.clone(), device.client.clone());
+        let mut inside = self.inside.lock();
+        inside.sessions.insert(key.clone(), device.clone());
+        drop(inside);
+        self.leave_alone(device, &key, life);
     }
 
     /// Takes up the session of a client, or begins one. Whoever had it is sent away.
@@ -174,41 +137,48 @@ impl Devices {
         let key = (caller.token().name.clone(), client.clone());
         let mut inside = self.inside.lock();
         let known = inside.sessions.get(&key).cloned();
-        let mut present = false;
-        let mut will = None;
+        let (mut present, mut will) = (false, None);
         if let Some(known) = &known {
             let mut state = known.lock();
+            let was_connected = state.connection.is_some();
             state.wake();
-            let before = state.connection.take();
-            // One that was to end with its connection does so now.
-            let ends = before.is_some() && state.expiry.is_zero();
-            present = !(connect.clean || ends || state.ended || known.caller.has_ended());
+            state.connection = None;
+            // One that was to end with its connection does so now, or did.
+            let ends = connect.clean || state.expiry.is_zero();
+            present = !(ends || state.ended || known.caller.has_ended());
             // §3.1.2.5: a delayed one is not published if the session goes on.
-            let now = |will: &Will| !present || (before.is_some() && will.delay == 0);
-            will = state.will.take().filter(now);
+            will = state.will.take().map(|will| {
+                let over = match was_connected {
+                    true => !present || will.delay.is_zero(),
+                    false => !present && !will.excused,
+                };
+                (will, over)
+            });
             alone_no_more(&mut inside, &mut state);
         }
-        let device = match known.as_ref().filter(|_| present) {
-            Some(device) => device.clone(),
-            None => {
+        let device = match &known {
+            Some(known) if present => known.clone(),
+            _ => {
                 let number = inside.count();
                 let session = Session::new(room(options));
                 Device::new(number, (caller.clone(), client), session, &self.shared)
             }
         };
         let connection = inside.count();
-        {
-            // Before anybody else finds it, so that of two at once the second takes over.
-            let mut state = device.lock();
-            state.connection = Some(Connection::new(connection));
-            state.expiry = expiry;
-            state.will = connect.will.clone();
-        }
         inside.sessions.insert(key, device.clone());
+        // Before anybody else finds it, so that of two at once the second takes over.
+        let mut state = device.lock();
+        state.connection = Some(Connection::new(connection));
+        state.expiry = expiry;
+        let next = connect.will.clone();
+        state.will = next.map(|will| Pending::of(&device, connection, will));
+        drop(state);
         drop(inside);
         if let Some(known) = &known {
-            if let Some(will) = will {
-                events::will(known, will);
+            match will {
+                Some((will, true)) => will.publish(known),
+                Some((will, false)) => will.forget(known),
+                None => {}
             }
             if !present {
                 self.end_quietly(known);
@@ -222,8 +192,8 @@ impl Devices {
         }
     }
 
-    /// A connection has ended. With `lost` its will is published.
-    pub(super) fn leave(self: &Arc<Self>, device: &Arc<Device>, connection: u64, lost: bool) {
+    /// A connection has ended.
+    pub(super) fn leave(self: &Arc<Self>, device: &Arc<Device>, connection: u64, parting: Parting) {
         let key = (device.caller.token().name.clone(), device.client.clone());
         let mut state = device.lock();
         if !state.is_of(connection) {
@@ -231,65 +201,69 @@ impl Devices {
         }
         state.connection = None;
         state.session.drop_unkept();
-        let revoked = device.caller.has_ended();
-        let will = state.will.take().filter(|_| lost && !revoked);
-        let ends = state.expiry.is_zero() || revoked;
+        let ends = state.expiry.is_zero() || device.caller.has_ended();
         let expiry = state.expiry;
-        drop(state);
-        if ends {
-            if let Some(will) = will {
-                events::will(device, will);
+        let mut now = None;
+        match (parting, state.will.take()) {
+            (_, None) => {}
+            (Parting::Goodbye, Some(will)) => will.forget(device),
+            // It stays on disk: the next start publishes it, if the client does not come back.
+            (Parting::Shutdown, Some(_will)) => {}
+            (Parting::Lost, Some(will)) if ends || will.delay.is_zero() => now = Some(will),
+            (Parting::Lost, Some(mut will)) => {
+                will.delay = will.delay.min(expiry);
+                state.will = Some(will);
             }
+        }
+        drop(state);
+        if let Some(will) = now {
+            will.publish(device);
+        }
+        if ends {
             return self.end(device, &key);
         }
         self.keep(device);
-        self.leave_alone(device, &key, will, expiry);
+        self.leave_alone(device, &key, expiry);
     }
 
     /// Lets a session wait for its client, until its time is over.
-    fn leave_alone(
-        self: &Arc<Self>,
-        device: &Arc<Device>,
-        key: &Key,
-        will: Option<Will>,
-        expiry: Duration,
-    ) {
-        let delay = will
-            .as_ref()
-            .map(|will| Duration::from_secs(will.delay.into()));
-        let (devices, waiting, its) = (self.clone(), device.clone(), key.clone());
-        let ended = device.caller.ended();
-        let stop = self.stop.clone();
-        let lingering = async move {
-            if let Some(delay) = delay {
-                sleep(delay.min(expiry)).await;
-                let will = waiting.lock().will.take();
-                if let Some(will) = will {
-                    events::will(&waiting, will);
-                }
-            }
-            tokio::select! {
-                () = sleep(expiry.saturating_sub(delay.unwrap_or_default())) => {}
-                () = ended => waiting.lock().will = None,
-            }
-            devices.end(&waiting, &its);
-        };
-        if let (Some(Duration::ZERO), Some(will)) = (delay, &will) {
-            events::will(device, will.clone());
-        }
+    fn leave_alone(self: &Arc<Self>, device: &Arc<Device>, key: &Key, life: Duration) {
         let mut inside = self.inside.lock();
         let mut state = device.lock();
         if state.connection.is_some() || state.ended {
             return; // it came back meanwhile
         }
-        state.will = will.filter(|_| delay != Some(Duration::ZERO));
-        let lingering = self.background.spawn(async move {
+        let delay = state.will.as_ref().map(|will| will.delay);
+        let (devices, waiting, its) = (self.clone(), device.clone(), key.clone());
+        let ended = device.caller.ended();
+        let stop = self.stop.clone();
+        let lingering = async move {
+            let living = async {
+                if let Some(delay) = delay {
+                    sleep(delay).await;
+                    let will = waiting.lock().will.take();
+                    if let Some(will) = will {
+                        will.publish(&waiting);
+                    }
+                }
+                sleep(life.saturating_sub(delay.unwrap_or_default())).await;
+            };
+            tokio::select! {
+                () = living => {}
+                () = ended => {}
+            }
+            devices.end(&waiting, &its);
+        };
+        let lingering = self.shared.background.spawn(async move {
             tokio::select! {
                 () = lingering => {}
                 () = stop.cancelled() => {}
             }
         });
         state.lingering = Some(lingering.abort_handle());
+        if state.expiry.is_zero() {
+            return; // nothing but its will
+        }
         let place = inside.count();
         state.place = Some(place);
         drop(state);
@@ -313,7 +287,7 @@ impl Devices {
             return; // it came back meanwhile
         }
         state.ended = true;
-        let will = state.will.take().filter(|_| !device.caller.has_ended());
+        let will = state.will.take();
         alone_no_more(&mut inside, &mut state);
         drop(state);
         let this = |one: &Arc<Device>| Arc::ptr_eq(one, device);
@@ -322,7 +296,7 @@ impl Devices {
         }
         drop(inside);
         if let Some(will) = will {
-            events::will(device, will);
+            will.publish(device);
         }
         self.end_quietly(device);
     }
@@ -338,13 +312,13 @@ impl Devices {
         }
     }
 
-    fn forget(&self, number: u64) {
+    pub(super) fn forget(&self, number: u64) {
         if let Err(fault) = self.shared.store.forget_device(number) {
             tracing::warn!(%fault, "a session that has ended stays on disk until the next start");
         }
     }
 
-    fn forget_message(&self, number: u64, seq: u64) {
+    pub(super) fn forget_message(&self, number: u64, seq: u64) {
         if let Err(fault) = self.shared.store.forget_message(number, seq) {
             tracing::warn!(%fault, "a message of a session stays on disk until the next start");
         }
@@ -352,7 +326,7 @@ impl Devices {
 
     /// Puts on disk how a session stands, if it is to outlive its connection; and takes it from
     /// there if it is not any more.
-    fn keep(&self, device: &Arc<Device>) {
+    pub(super) fn keep(&self, device: &Arc<Device>) {
         let mut state = device.lock();
         if state.ended {
             return;

@@ -1,11 +1,11 @@
-//! Events that a client publishes, and its will.
+//! Events that a client publishes, its will among them.
 
 use std::sync::Arc;
 
 use super::device::Device;
 use crate::call::{Fault, Kind, Payload, Via, beside, is_traceparent, unix_ms};
-use crate::channel::{Hub, Manner, Origin, Publish, Receipt};
-use crate::dialect::mqtt::{self, Will};
+use crate::channel::{Beside, Hub, Manner, Origin, Publish, Receipt};
+use crate::dialect::mqtt;
 
 /// Topics that mean something else, or nothing.
 pub(super) const RESERVED: &str = "callway";
@@ -22,7 +22,7 @@ pub(super) fn publish(
 ) -> Result<Receipt, Fault> {
     if let Some(beside) = &mut message.beside {
         // It may be there for a bus's sake; subscribers and the disk are not to see it.
-        beside.user.retain(|(name, _)| name != TOKEN);
+        leave_out_token(beside);
         if beside.size() > LARGEST_BESIDE {
             let why = "the properties of this message are too large";
             return Err(Fault::new(Kind::TooLarge, why));
@@ -68,16 +68,8 @@ pub(super) fn publish(
     hub.publish_as(event, &manner)
 }
 
-/// Publishes a will, unless its client may nothing any more. Nobody waits for what comes of it.
-pub(super) fn will(device: &Arc<Device>, will: Will) {
-    if device.caller.has_ended() {
-        return;
-    }
-    let Some(hub) = device.shared.hub.upgrade() else {
-        return;
-    };
-    if let Err(fault) = publish(&hub, device, will.message) {
-        device.shared.metrics.dropped("mqtt", "will");
-        tracing::info!(caller = device.caller.name(), kind = %fault.kind, "a will was refused");
-    }
+/// Leaves out the token that a client may send beside any message: it is for nobody else, and not
+/// for the disk.
+pub(super) fn leave_out_token(beside: &mut Beside) {
+    beside.user.retain(|(name, _)| name != TOKEN);
 }

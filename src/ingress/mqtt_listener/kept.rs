@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::device::{Device, State};
@@ -25,12 +23,8 @@ struct KeptSubscription {
 #[serde(default)]
 struct KeptBeside {
     identifiers: Vec<u32>,
-    utf8: bool,
-    content_type: Option<String>,
-    response_topic: Option<String>,
-    /// Base64.
-    correlation: Option<String>,
-    user: Vec<(String, String)>,
+    #[serde(flatten)]
+    beside: Beside,
 }
 
 /// A message that waits for its `seq`.
@@ -43,14 +37,9 @@ impl Unplaced {
 }
 
 pub(super) fn message(message: &Message) -> Unplaced {
-    let beside = message.beside.as_deref().cloned().unwrap_or_default();
     let beside = KeptBeside {
         identifiers: message.identifiers.clone(),
-        utf8: beside.utf8,
-        content_type: beside.content_type,
-        response_topic: beside.response_topic,
-        correlation: beside.correlation.map(|bytes| BASE64.encode(bytes)),
-        user: beside.user,
+        beside: message.beside.as_deref().cloned().unwrap_or_default(),
     };
     Unplaced(KeptMessage {
         seq: 0,
@@ -77,16 +66,7 @@ pub(super) fn restored(kept: KeptMessage) -> (Message, bool) {
         expires: kept.expires,
         stored: true,
         passing: false,
-        beside: Some(Arc::new(Beside {
-            utf8: beside.utf8,
-            content_type: beside.content_type,
-            response_topic: beside.response_topic,
-            correlation: beside
-                .correlation
-                .and_then(|text| BASE64.decode(text).ok())
-                .map(Into::into),
-            user: beside.user,
-        })),
+        beside: Some(Arc::new(beside.beside)),
     };
     (message, kept.released)
 }

@@ -8,17 +8,20 @@ mod events;
 mod kept;
 mod names;
 mod opening;
+mod restore;
 mod socket;
 mod subscriptions;
 mod talk;
+mod wills;
 mod worker;
 
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-pub use self::devices::{Devices, restore_devices};
+pub use self::devices::Devices;
 pub use self::names::Names;
 pub(super) use self::opening::Guest;
+pub use self::restore::restore_devices;
 use self::socket::Frames;
 use super::stream::Stream;
 
@@ -29,12 +32,14 @@ pub(super) const SUBPROTOCOL: &str = "mqtt";
 const BUFFER: usize = 4 * 1024;
 
 /// Serves a client that speaks MQTT from its first byte.
-pub(super) async fn run(stream: Stream, guest: Guest) {
+pub(super) async fn run(stream: Stream, mut guest: Guest) {
+    guest.certificate = stream.certificate();
     opening::run(Box::new(stream), guest).await;
 }
 
 /// Serves one that opened a WebSocket. `read` was read behind the handshake.
-pub(super) async fn run_ws(stream: Stream, read: Vec<u8>, guest: Guest) {
+pub(super) async fn run_ws(stream: Stream, read: Vec<u8>, mut guest: Guest) {
+    guest.certificate = stream.certificate();
     let most = opening::most(&guest.context.config.limits);
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)

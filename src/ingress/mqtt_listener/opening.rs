@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::devices::Claim;
 use super::socket::Socket;
 use super::talk::Talk;
-use crate::auth::{Caller, Source};
+use crate::auth::{Caller, Digest, Secret, Source};
 use crate::call::Fault;
 use crate::config::{Limits, MqttOptions};
 use crate::context::Context;
@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(in crate::ingress) struct Guest {
     pub(in crate::ingress) options: MqttOptions,
     pub(in crate::ingress) source: Source,
+    /// The fingerprint of its certificate, once its stream says so.
+    pub(in crate::ingress) certificate: Option<Digest>,
     /// One connection too many.
     pub(in crate::ingress) beyond: bool,
     pub(in crate::ingress) context: Context,
@@ -186,16 +188,34 @@ async fn admit(guest: &Guest, connect: &Connect) -> Result<Caller, Reason> {
     if client.len() > LONGEST_CLIENT || client.contains(char::is_control) {
         return Err(Reason::ClientIdentifierNotValid);
     }
-    let Some(token) = &connect.password else {
-        let anonymous = guest.options.anonymous.as_deref();
-        let caller = anonymous.and_then(|name| context.auth.by_name(name));
-        if caller.is_none() {
-            context.metrics.auth_refused("mqtt");
+    prove(guest, connect.password.as_ref()).await
+}
+
+/// The caller whom the password and the certificate prove: the same one, where both do. Who shows
+/// neither is whom the endpoint says.
+async fn prove(guest: &Guest, password: Option<&Secret>) -> Result<Caller, Reason> {
+    let (auth, metrics) = (&guest.context.auth, &guest.context.metrics);
+    let anonymous = || auth.by_name(guest.options.anonymous.as_deref()?);
+    let certificate = guest.certificate.as_ref();
+    let of_certificate = certificate.and_then(|own| auth.by_certificate(own));
+    let of_password = match password {
+        None => None,
+        Some(token) => {
+            let caller = auth.authenticate(token, &guest.source).await;
+            Some(caller.map_err(|_: Fault| Reason::BadUserNameOrPassword)?)
         }
-        return caller.ok_or(Reason::NotAuthorized);
     };
-    let caller = context.auth.authenticate(token, &guest.source).await;
-    caller.map_err(|_: Fault| Reason::BadUserNameOrPassword)
+    match (of_password, of_certificate) {
+        (Some(one), Some(other)) if one.name() != other.name() => {
+            metrics.auth_refused("mqtt");
+            Err(Reason::NotAuthorized)
+        }
+        (Some(caller), _) | (None, Some(caller)) => Ok(caller),
+        (None, None) => anonymous().ok_or_else(|| {
+            metrics.auth_refused("mqtt");
+            Reason::NotAuthorized
+        }),
+    }
 }
 
 /// How long the session outlives its connection.

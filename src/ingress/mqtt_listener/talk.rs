@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, timeout};
 
 use self::keeping::finish;
 use super::device::Device;
-use super::devices::Claim;
+use super::devices::{Claim, Parting};
 use super::socket::Socket;
 use super::subscriptions::{self, Curious};
 use super::worker::Worker;
@@ -208,9 +208,13 @@ impl Going {
         if !keeping.is_empty() {
             context.tasks.spawn(finish(device.clone(), keeping));
         }
-        let lost = !matches!(end, End::Goodbye | End::Close(Reason::ServerShuttingDown));
+        let parting = match end {
+            End::Goodbye => Parting::Goodbye,
+            End::Close(Reason::ServerShuttingDown) => Parting::Shutdown,
+            End::Lost | End::Close(_) => Parting::Lost,
+        };
         if let Some(devices) = context.devices.get() {
-            devices.leave(&device, connection, lost);
+            devices.leave(&device, connection, parting);
         }
         drop(device);
         if let End::Close(reason) = end {

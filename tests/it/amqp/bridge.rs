@@ -110,6 +110,7 @@ impl Bridge {
             },
             buses: vec![Bus::Amqp(bus.clone())],
             tokens,
+            certificates: Vec::new(),
             routes: routes.clone(),
             channels: Vec::new(),
             services: Vec::new(),

@@ -171,13 +171,14 @@ async fn retained_messages() {
             assert_eq!(message.payload, topic.as_bytes());
             assert!(message.retain);
         }
-        device.publish("r/1", "live", 1, true).await;
+        let mut other = world.device(version, "other").await;
+        other.publish("r/1", "live", 1, true).await;
         assert!(
             !device.next().await.retain,
             "it is news to who has subscribed"
         );
         for topic in ["r/0", "r/1", "r/2"] {
-            device.publish(topic, "", 1, true).await;
+            other.publish(topic, "", 1, true).await;
             assert!(device.next().await.payload.is_empty());
         }
         let mut late = world.device(version, "b").await;

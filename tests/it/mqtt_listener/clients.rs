@@ -39,7 +39,7 @@ async fn world() -> (Daemon, [u16; 3]) {
     (setup.start().await, ports)
 }
 
-async fn run(script: &str, task: &Value) -> Value {
+pub async fn run(script: &str, task: &Value) -> Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let installed = root.join("target/clients");
     let program = match script.ends_with(".py") {

@@ -85,3 +85,70 @@ async fn a_will_needs_the_grant_of_its_client() {
     crate::eventually!(world.daemon.metric(refused).await == 1.0);
     reader.hears_nothing().await;
 }
+
+/// Whoever was connected has ten seconds to come back.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn who_does_not_come_back_after_a_kill_was_lost() {
+    let mut world = World::start().await;
+    let will = |client: &'static str, version, delay| {
+        let mut hello = Hello::new(version, client);
+        hello.will = Some(("w/a", client, 1, true, delay));
+        hello
+    };
+    let lost = [
+        will("lost", Version::V4, 0),
+        will("lost with a session", Version::V5, 0).stays(60),
+    ];
+    let back = [
+        will("back", Version::V5, 0),
+        will("back without its session", Version::V4, 0).stays(60),
+        will("back with its session", Version::V5, 3).stays(60),
+        will("gone before, and back", Version::V5, 60).stays(60),
+    ];
+    let mut devices = Vec::new();
+    for hello in lost.iter().chain(&back) {
+        devices.push(Device::connect(world.port, hello).await.0);
+    }
+    drop(devices.pop());
+    let (left, _) = Device::connect(world.port, &will("left", Version::V5, 0)).await;
+    left.goodbye().await;
+    let mut expired = will("expired", Version::V5, 0);
+    let grants = ["--publish", "w/{x}", "--expires", "2s"];
+    expired.password = Some(world.daemon.token("expired", &grants).await);
+    let _expired = Device::connect(world.port, &expired).await;
+    world.daemon.restart().await;
+    let since = Instant::now();
+    let mut reader = world.device(Version::V5, "reader").await;
+    reader.subscribe("w/#", 1).await;
+    let mut again = Vec::new();
+    for (hello, stays) in back.iter().zip([true, false, true, true]) {
+        let hello = Hello {
+            clean: hello.clean || !stays,
+            ..hello.clone()
+        };
+        again.push(Device::connect(world.port, &hello).await.0);
+    }
+    let mut heard = [reader.hears().await.1, reader.hears().await.1];
+    assert!(since.elapsed() >= GRACE - Duration::from_secs(2));
+    heard.sort();
+    assert_eq!(heard, ["lost", "lost with a session"]);
+    reader.hears_nothing().await;
+    for device in again {
+        device.goodbye().await;
+    }
+    let (mut device, _) = Device::connect(world.port, &will("ended", Version::V5, 0)).await;
+    let (ended, _) = tokio::join!(device.ended(), world.daemon.stop());
+    assert_eq!(ended, Some(0x8b));
+    world.daemon.again().await;
+    let mut reader = world.device(Version::V4, "reader").await;
+    reader.subscribe("w/#", 1).await;
+    let retained = reader.hears().await.1;
+    assert!(
+        retained.starts_with("lost"),
+        "a will may be retained: {retained}"
+    );
+    assert_eq!(reader.hears().await.1, "ended", "the others are done with");
+    reader.hears_nothing().await;
+}

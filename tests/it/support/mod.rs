@@ -3,6 +3,7 @@
 //! Everything waits for events and has a deadline; everything that was started ends on drop.
 
 mod amqp;
+mod authority;
 pub mod caller;
 mod daemon;
 mod echo;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub use self::amqp::{Amqp, header, headers};
+pub use self::authority::{Authority, Identity};
 pub use self::daemon::{Daemon, POWERLESS, Setup, TOKEN};
 pub use self::echo::Echo;
 pub use self::http::{Http, HttpReply};

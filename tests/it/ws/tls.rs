@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
@@ -12,32 +11,15 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{HANDSHAKE, read_head};
-use crate::support::{Daemon, HttpReply, PATIENCE, Setup, TOKEN, free_port};
-
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-/// A new authority.
-fn authority() -> Issuer {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// A certificate for this name, and its key, both as PEM.
-fn issue(issuer: &Issuer, name: &str) -> (String, String) {
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new([name.to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, issuer).unwrap();
-    (certificate.pem(), key.serialize_pem())
-}
+use crate::support::{Authority, Daemon, HttpReply, Identity, PATIENCE, Setup, TOKEN, free_port};
 
 /// A daemon that also listens with TLS, and that address.
-async fn daemon(issuer: &Issuer, client_auth: &str) -> (Daemon, u16) {
+async fn daemon(issuer: &Authority, client_auth: &str) -> (Daemon, u16) {
     let directory = tempfile::tempdir().unwrap().keep();
     let write = |name: &str, text: &str| std::fs::write(directory.join(name), text).unwrap();
-    let (certificate, key) = issue(issuer, "localhost");
-    write("certificate.pem", &certificate);
-    write("key.pem", &key);
+    let own = issuer.issue("localhost");
+    write("certificate.pem", &own.certificate);
+    write("key.pem", &own.key);
     write("ca.pem", &issuer.pem());
     let port = free_port();
     let path = |name: &str| Path::new(&directory).join(name).display().to_string();
@@ -62,7 +44,7 @@ async fn daemon(issuer: &Issuer, client_auth: &str) -> (Daemon, u16) {
 }
 
 /// Upgrades over TLS; the response's head, or that the connection failed.
-async fn upgrade(port: u16, issuer: &Issuer, own: Option<(String, String)>) -> Option<HttpReply> {
+async fn upgrade(port: u16, issuer: &Authority, own: Option<Identity>) -> Option<HttpReply> {
     let mut roots = RootCertStore::empty();
     roots.add(issuer.der().clone()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(
@@ -73,7 +55,9 @@ async fn upgrade(port: u16, issuer: &Issuer, own: Option<(String, String)>) -> O
     .with_root_certificates(roots);
     let config = match own {
         None => config.with_no_client_auth(),
-        Some((certificate, key)) => {
+        Some(Identity {
+            certificate, key, ..
+        }) => {
             use rustls::pki_types::pem::PemObject as _;
             let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
             let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
@@ -114,24 +98,24 @@ async fn upgrade(port: u16, issuer: &Issuer, own: Option<(String, String)>) -> O
 
 #[tokio::test]
 async fn a_certificate_of_the_client_may_be_required() {
-    let issuer = authority();
+    let issuer = Authority::new();
     let (_daemon, port) = daemon(&issuer, "required").await;
     assert!(upgrade(port, &issuer, None).await.is_none(), "without one");
-    let foreign = issue(&authority(), "intruder");
+    let foreign = Authority::new().issue("intruder");
     assert!(
         upgrade(port, &issuer, Some(foreign)).await.is_none(),
         "of someone else"
     );
-    let own = issue(&issuer, "device");
+    let own = issuer.issue("device");
     assert_eq!(upgrade(port, &issuer, Some(own)).await.unwrap().status, 101);
 }
 
 #[tokio::test]
 async fn an_optional_one_may_be_missing_but_not_foreign() {
-    let issuer = authority();
+    let issuer = Authority::new();
     let (daemon, port) = daemon(&issuer, "optional").await;
     assert_eq!(upgrade(port, &issuer, None).await.unwrap().status, 101);
-    let foreign = issue(&authority(), "intruder");
+    let foreign = Authority::new().issue("intruder");
     assert!(upgrade(port, &issuer, Some(foreign)).await.is_none());
     let mut plain = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
