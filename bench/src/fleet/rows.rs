@@ -4,13 +4,16 @@ use super::Side::{self, Callway, Floor};
 use super::{Rounds, Shape, Work};
 use crate::report::{Row, Sample, Target, median, short};
 
+/// The same work on either side.
+type Sided = fn(Side) -> Work;
+
 /// The rows of what was measured.
 pub fn rows(rounds: &Rounds) -> Vec<Row> {
     let samples = |work, shape| rounds.0.get(&(work, shape)).map_or(&[][..], Vec::as_slice);
     let us = |value: f64| format!("{} us", short(value));
     let per_second = |value: f64| format!("{value:.0} /s");
     let mut rows = Vec::new();
-    let works: [(&str, fn(Side) -> Work); 3] = [
+    let works: [(&str, Sided); 3] = [
         ("device > device QoS 1", |side| Work::Pair(side, true)),
         ("the same, sessions on disk", |side| Work::Pair(side, false)),
         ("MQTT > JavaScript > MQTT", Work::Call),
