@@ -29,6 +29,8 @@ const MAX_STACK: usize = 512 * 1024;
 const LITTER: usize = 2 << 20;
 /// A runtime with more than this in it than at first is not used again.
 const LEFT_OVER: i64 = 64 * 1024;
+/// What a call may leave, until it is collected, beside the making of the next context.
+const ROOM: i64 = 512 * 1024;
 /// Time and memory for compiling one script.
 const CHECK: (Duration, usize) = (Duration::from_secs(1), 64 << 20);
 
@@ -39,7 +41,7 @@ pub struct Engine {
     /// Where a call has run, until it is cleaned away; and whether a budget ran out.
     used: Option<(World, bool)>,
     last: Option<Script>,
-    /// Goes after the contexts in it.
+    /// Goes after the contexts in it; and what it holds with a fresh one.
     runtime: Option<(Runtime, i64)>,
 }
 
@@ -60,9 +62,10 @@ impl Engine {
         if self.next.is_none() {
             self.session.budget.begin();
             // If it fails now it fails when a call needs it, and is reported there.
-            let last = self.last.take();
-            self.next = self.world(last.as_ref()).ok();
-            self.last = last;
+            self.next = self.world().ok();
+            if let (Some(next), Some(last)) = (&mut self.next, &self.last) {
+                next.make_ready(last);
+            }
         }
     }
 
@@ -70,7 +73,7 @@ impl Engine {
     pub fn run(&mut self, work: &Work, script: &Script) -> Result<Vec<u8>, End> {
         let mut world = match self.next.take() {
             Some(world) => world,
-            None => self.world(None).map_err(|_| self.session.out_of_memory())?,
+            None => self.world().map_err(|_| self.session.out_of_memory())?,
         };
         let result = world.run(work, script);
         let spoiled = self.session.budget.stop().is_some() || matches!(result, Err(End::Limit(_)));
@@ -81,34 +84,40 @@ impl Engine {
         result
     }
 
-    fn world(&mut self, ahead: Option<&Script>) -> Result<World, Error> {
-        self.tidy();
-        let runtime = match &self.runtime {
-            Some((runtime, _)) => runtime,
-            None => {
-                let runtime = runtime(&self.session)?;
-                let empty = runtime.memory_usage().malloc_size;
-                &self.runtime.insert((runtime, empty)).0
-            }
-        };
-        runtime.set_gc_threshold(LITTER);
-        World::new(runtime, &self.session, ahead)
+    fn world(&mut self) -> Result<World, Error> {
+        let used = self.used.take();
+        if let (Some((used, false)), Some((runtime, clean))) = (used, self.runtime.take())
+            && let Some(world) = follow(&runtime, clean, used, &self.session)
+        {
+            self.runtime = Some((runtime, clean));
+            return Ok(world);
+        }
+        let runtime = runtime(&self.session)?;
+        let world = World::new(&runtime, &self.session)?;
+        let clean = runtime.memory_usage().malloc_size;
+        self.runtime = Some((runtime, clean));
+        Ok(world)
     }
+}
 
-    /// Lets the runtime go as well unless it is as empty as it was at first.
-    fn tidy(&mut self) {
-        let Some((world, spoiled)) = self.used.take() else {
-            return;
-        };
-        drop(world);
-        self.runtime = self.runtime.take().filter(|(runtime, empty)| {
-            runtime.run_gc();
-            // The order matters: collecting may have put jobs into the queue.
-            !spoiled
-                && !runtime.is_job_pending()
-                && runtime.memory_usage().malloc_size <= empty + LEFT_OVER
-        });
+/// A fresh context in the place of one in which a call has run; `None` if anything is left of it.
+fn follow(runtime: &Runtime, clean: i64, used: World, session: &Rc<Session>) -> Option<World> {
+    let held = || runtime.memory_usage().malloc_size;
+    runtime.set_gc_threshold(LITTER);
+    let mut used = Some(used);
+    if held() > clean + ROOM {
+        used = None;
+        runtime.run_gc();
+        if held() > clean {
+            return None;
+        }
     }
+    // As long as the last context is there, the names of built-in objects need not be made anew.
+    let world = World::new(runtime, session).ok()?;
+    drop(used);
+    runtime.run_gc();
+    // The order matters: collecting may have put jobs into the queue.
+    (!runtime.is_job_pending() && held() <= clean + LEFT_OVER).then_some(world)
 }
 
 impl Drop for Engine {
@@ -119,6 +128,7 @@ impl Drop for Engine {
 
 fn runtime(session: &Session) -> Result<Runtime, Error> {
     let runtime = Runtime::new()?;
+    runtime.set_gc_threshold(LITTER);
     runtime.set_memory_limit(session.memory + OWN_MEMORY);
     runtime.set_max_stack_size(MAX_STACK);
     let budget = session.budget.clone();

@@ -41,27 +41,26 @@ pub struct World {
 }
 
 impl World {
-    /// In a runtime in which nothing else is left.
-    pub fn new(
-        runtime: &Runtime,
-        session: &Rc<Session>,
-        ahead: Option<&Script>,
-    ) -> Result<World, Error> {
+    /// A fresh one.
+    pub fn new(runtime: &Runtime, session: &Rc<Session>) -> Result<World, Error> {
         let context = Context::full(runtime)?;
-        let ahead = context.with(|ctx| {
-            globals::define(&ctx, session)?;
-            // One that does not compile is reported when it is called.
-            Ok::<_, Error>(ahead.and_then(|script| {
-                let function = load(&ctx, session, script).catch(&ctx).ok()?;
-                Some((script.number, Persistent::save(&ctx, function)))
-            }))
-        })?;
+        context.with(|ctx| globals::define(&ctx, session))?;
         Ok(World {
-            ahead,
+            ahead: None,
             modules: Modules::default(),
             context,
             session: session.clone(),
         })
+    }
+
+    /// Compiles the script that will likely be called. One that does not compile is reported when
+    /// it is called.
+    pub fn make_ready(&mut self, script: &Script) {
+        let session = &self.session;
+        self.ahead = self.context.with(|ctx| {
+            let function = load(&ctx, session, script).catch(&ctx).ok()?;
+            Some((script.number, Persistent::save(&ctx, function)))
+        });
     }
 
     /// Runs its call. What is left of the script afterwards goes with the world.
