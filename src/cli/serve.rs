@@ -153,7 +153,7 @@ impl Worker {
                     let offered = Work::offer(address, token, &self.trust, method, HANDSHAKE);
                     Ok(Offered::Mqtt(mqtt::Session::new(self, offered.await?)))
                 }
-                Address::Ws(url) => self.offer_ws(url).await.map(Offered::Ws),
+                Address::Ws(url) => self.offer_ws(url).await.map(Box::new).map(Offered::Ws),
                 Address::Http(_) | Address::Amqp(_) => Err(Fault::new(
                     Kind::InvalidRequest,
                     "no worker is connected so",
@@ -197,7 +197,7 @@ impl Worker {
 
 /// An offer that was taken.
 enum Offered<'a> {
-    Ws(Session<'a>),
+    Ws(Box<Session<'a>>),
     Mqtt(mqtt::Session<'a>),
 }
 
