@@ -98,10 +98,8 @@ impl Publisher {
             () = stop.cancelled() => return Ok(()),
         };
         let held = std::mem::take(&mut self.held);
-        tokio::select! {
-            why = sending.run(channels, held, &mut self.messages) => return Err(why),
-            () = stop.cancelled() => {}
-        }
+        let messages = &mut self.messages;
+        sending.run(channels, held, messages, &stop).await?;
         sending.close().await;
         Ok(())
     }

@@ -9,6 +9,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
 use super::connect::{Events, Open, answer};
 use super::exchanges::RECHECK;
@@ -84,13 +85,15 @@ impl Sending {
         }
     }
 
-    /// Serves until the connection is of no more use; says why. Sends first what was `held` back.
+    /// Serves until the connection is of no more use, and says why; `Ok` if it is to `stop`. Sends
+    /// first what was `held` back.
     pub async fn run(
         &mut self,
         channels: Channels,
         held: Vec<Publish>,
         messages: &mut mpsc::Receiver<Publish>,
-    ) -> String {
+        stop: &CancellationToken,
+    ) -> Result<(), String> {
         let mut ended = replies::take(&channels.replies, &self.shared);
         let mut flight = Flight::new();
         let mut batch = held;
@@ -99,7 +102,7 @@ impl Sending {
         let mut look = std::pin::pin!(tokio::time::sleep(SWEEP));
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let outcome = loop {
             for publish in batch.drain(..) {
                 let Some(ready) = self.ready(publish) else {
                     continue;
@@ -117,43 +120,48 @@ impl Sending {
                 flight.start(ready.purpose, ready.last, confirmed);
             }
             if let Err(why) = self.settle_all(flight.oldest()) {
-                return why;
+                break Err(why);
             }
             let room = flight.room().min(BATCH);
             tokio::select! {
                 biased;
+                () = stop.cancelled() => break Ok(()),
                 why = ended.recv() => {
                     let why = why.filter(|why| !why.is_empty());
                     let why = why.unwrap_or_else(|| self.watch.why());
-                    return self.lost(why);
+                    break Err(self.lost(why));
                 }
                 _ = messages.recv_many(&mut batch, room), if room > 0 => {}
                 () = &mut look, if !flight.is_empty() => {
                     if let Err(why) = self.settle_all(flight.all()) {
-                        return why;
+                        break Err(why);
                     }
                     look.as_mut().reset(Instant::now() + flight.patience());
                 }
                 news = self.watch.next() => match news {
                     News::Blocked => self.block(flight.requests()),
                     News::Unblocked => self.unblock(),
-                    News::Lost(why) => return self.lost(why),
+                    News::Lost(why) => break Err(self.lost(why)),
                 },
                 _ = sweep.tick(), if !flight.is_empty() => {
                     let overdue = flight.overdue().into_iter();
                     let overdue = overdue.map(|purpose| (Some(purpose), Fate::Overdue));
                     if let Err(why) = self.settle_all(overdue.collect()) {
-                        return why;
+                        break Err(why);
                     }
                     if flight.is_stuck() && !self.blocked {
-                        return self.lost("the broker confirms nothing".into());
+                        break Err(self.lost("the broker confirms nothing".into()));
                     }
                 }
                 _ = recheck.tick(), if self.shared.exchanges.any_trouble() => {
                     self.shared.exchanges.look(&self.open, true).await;
                 }
             }
-        }
+        };
+        // What the broker has taken since the last look is not to be sent again.
+        let known = flight.all().into_iter();
+        let taken = known.filter(|(_purpose, fate)| matches!(fate, Fate::Confirmed { .. }));
+        self.settle_all(taken.collect()).and(outcome)
     }
 
     /// Ends the connection in good order.
@@ -184,10 +192,11 @@ impl Sending {
         })
     }
 
-    /// Messages reached their fate. An error ends the session.
+    /// Messages reached their fate. An error ends the session, once all are heard of.
     fn settle_all(&self, settled: Vec<Settled>) -> Result<(), String> {
-        let mut settled = settled.into_iter();
-        settled.try_for_each(|(purpose, fate)| self.settle(purpose, fate))
+        let settled = settled.into_iter();
+        let outcomes = settled.map(|(purpose, fate)| self.settle(purpose, fate));
+        outcomes.fold(Ok(()), Result::and)
     }
 
     fn settle(&self, purpose: Option<Purpose>, fate: Fate) -> Result<(), String> {
