@@ -120,6 +120,9 @@ impl Lasts {
         }
         let mut inside = self.inside.lock();
         let (_, before) = inside.events.get(&event.channel)?;
+        if !before.stands(event.time) {
+            return None;
+        }
         let last = Last {
             event: event.clone(),
             manner: None,

@@ -134,6 +134,16 @@ async fn what_may_not_be_told_any_more_is_forgotten() {
 }
 
 #[tokio::test]
+async fn what_has_expired_has_no_place_for_others_to_take() {
+    let directory = tempfile::tempdir().unwrap();
+    let house = house(directory.path(), ROWS);
+    let expired = manner(1, Some(unix_ms()));
+    house.leave("live/a", "1", &expired).await.unwrap();
+    house.publish("live/a", "2".into()).await;
+    assert!(house.lasts().is_empty(), "nobody wanted it to be retained");
+}
+
+#[tokio::test]
 async fn what_a_broker_keeps_is_not_kept_twice() {
     let directory = tempfile::tempdir().unwrap();
     let first = house(directory.path(), ROWS);
