@@ -24,7 +24,7 @@ use crate::store::{Letter, LetterKind};
 
 /// The channels that one bus feeds.
 pub(super) struct Inward {
-    context: Arc<Context>,
+    context: Context,
     origin: Origin,
     bus: Arc<str>,
     via: Via,
@@ -91,7 +91,7 @@ impl Inward {
             });
         let rows: Vec<_> = rows.chain(account).collect();
         (!rows.is_empty()).then(|| Inward {
-            context: Arc::new(context.clone()),
+            context: context.clone(),
             origin: Origin::Bus {
                 name: bus.name.clone(),
                 via,
@@ -252,7 +252,7 @@ struct Published {
 
 /// An arrival whose events were published, or wait.
 struct Taken {
-    context: Arc<Context>,
+    context: Context,
     via: Via,
     bus: Arc<str>,
     /// The topic or the routing key.
