@@ -117,11 +117,16 @@ impl Devices {
         self.inside.lock().count = last;
     }
 
-    /// Adds the session of an earlier process, which lives on for `life` without a connection.
+    /// Adds the session of an earlier process, which lives on for `life` without a connection. Its
+    /// client finds the newest that it had.
     pub(super) fn add_alone(self: &Arc<Self>, device: &Arc<Device>, life: Duration) {
         let key = (device.caller.token().name.clone(), device.client.clone());
         let mut inside = self.inside.lock();
-        inside.sessions.insert(key.clone(), device.clone());
+        let its = inside.sessions.entry(key.clone());
+        let newest = its.or_insert_with(|| device.clone());
+        if newest.number < device.number {
+            *newest = device.clone();
+        }
         drop(inside);
         self.leave_alone(device, &key, life);
     }
