@@ -52,7 +52,10 @@ impl Going {
             Effect::Expiry(seconds) => {
                 let wanted = Duration::from_secs(seconds.into());
                 let mut state = self.device.lock();
-                state.expiry = wanted.min(self.most);
+                // Another connection that has the session by now said how long itself.
+                if state.is_of(self.connection) {
+                    state.expiry = wanted.min(self.most);
+                }
             }
             Effect::Close(Some(reason)) => self.closing = Some(End::Close(reason)),
             Effect::Close(None) => self.closing = Some(End::Goodbye),
@@ -107,10 +110,14 @@ impl Going {
             Done::Subscribed(id, codes, curious) => {
                 encode::suback(version, id, &codes, &mut self.out);
                 for one in curious {
-                    // So there are no more than there are subscriptions.
                     self.curious.retain(|(wish, _)| wish.filter != one.0.filter);
                     self.curious.push_back(one);
                 }
+                // So there are no more than there are subscriptions.
+                let state = self.device.lock();
+                let subscribed = state.session.subscriptions();
+                self.curious
+                    .retain(|(wish, _)| subscribed.contains_key(&*wish.filter));
             }
             Done::Unsubscribed(id, codes) => encode::unsuback(version, id, &codes, &mut self.out),
             Done::Received(id) => self.conversation.release(id, &mut self.out),
