@@ -1,10 +1,11 @@
 //! One connection to an MQTT endpoint of a callway, as its clients have it: channels go by their
 //! own names there. MQTT 5 alone, whose acknowledgements say what became of a message.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Fuse, FusedFuture as _};
 use rumqttc_v5::mqttbytes::v5::{ConnectReturnCode, Packet, PubAckReason, SubscribeReasonCode};
 use rumqttc_v5::{AsyncClient, ConnectionError, Event as RawEvent, EventLoop, PublishResult};
 use rustls::ClientConfig;
@@ -31,7 +32,7 @@ pub struct Endpoint {
     client: AsyncClient,
     /// Moves everything, for as long as it is polled; ends with the connection, and says why. Never
     /// cut off half-way.
-    pump: Pin<Box<dyn Future<Output = Fault> + Send>>,
+    pump: Fuse<BoxFuture<'static, Fault>>,
     incoming: mpsc::Receiver<Delivery>,
     largest: usize,
 }
@@ -76,7 +77,7 @@ impl Endpoint {
         let largest = largest.map_or(usize::MAX, |size| size as usize);
         Ok(Endpoint {
             client,
-            pump: Box::pin(pump(events, tell)),
+            pump: pump(events, tell).boxed().fuse(),
             incoming,
             largest,
         })
@@ -158,14 +159,17 @@ impl Endpoint {
         tokio::select! {
             biased;
             Some(delivery) = self.incoming.recv() => Ok(delivery),
-            fault = &mut self.pump => Err(fault),
+            fault = &mut self.pump, if !self.pump.is_terminated() => Err(fault),
+            else => Err(not_sent()),
         }
     }
 
     /// Says goodbye once what is queued was sent.
     pub async fn close(self) {
-        v5::disconnect(&self.client, FAREWELL);
-        timeout(FAREWELL * 2, self.pump).await.ok();
+        if !self.pump.is_terminated() {
+            v5::disconnect(&self.client, FAREWELL);
+            timeout(FAREWELL * 2, self.pump).await.ok();
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use super::{DEVICE, Hello, World};
@@ -190,4 +191,23 @@ async fn a_reader_comes_back_when_the_daemon_does() {
         .await
         .expect("it is back");
     assert_eq!(told["payload"], "again");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_while_something_is_published_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let via = format!("mqtt://{}", listener.local_addr().unwrap());
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut packet = [0; 1024];
+        assert!(stream.read(&mut packet).await.unwrap() > 0);
+        let mut welcome = vec![0x20, 21, 0, 0, 18, 0x1a, 0, 15];
+        welcome.extend(b"callway/reply/x");
+        stream.write_all(&welcome).await.unwrap();
+        assert!(stream.read(&mut packet).await.unwrap() > 0);
+    };
+    let arguments = ["publish", "news", "1", "--via", &via];
+    let ((code, _, said), ()) = tokio::join!(run(TOKEN, &arguments), server);
+    assert_eq!(code, 69, "{said}");
+    assert!(said.contains("connection"), "{said}");
 }
