@@ -128,6 +128,11 @@ const ENDPOINT: &[Key] = &[
         "scriptr, mqtt: the token row of clients without a token",
     ),
     key(
+        "scriptr",
+        Text,
+        "mqtt: the account whose addresses of scriptr are topics too",
+    ),
+    key(
         "legacy_envelope",
         Bool,
         "scriptr: adds the older reply shape; default false",

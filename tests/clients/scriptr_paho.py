@@ -1,5 +1,6 @@
 """scriptr's MQTT addresses with paho-mqtt: listens to a channel, publishes to it in the two ways that
-devices have, and invokes a script. One argument, a JSON object; see tests/it/scriptr/buses.rs.
+devices have, and invokes a script. One argument, a JSON object; see tests/it/scriptr/buses.rs and
+tests/it/mqtt_listener/scriptr.rs.
 """
 
 import json
@@ -20,6 +21,8 @@ client = mqtt.Client(
 subscribed, inbox = queue.Queue(), queue.Queue()
 client.on_subscribe = lambda *args: subscribed.put(True)
 client.on_message = lambda client, data, message: inbox.put(message)
+if "token" in task:
+    client.username_pw_set("acme", task["token"])
 client.connect("127.0.0.1", task["port"])
 client.loop_start()
 for topic in [f"{account}/{channel}/message", task["reply_topic"]]:

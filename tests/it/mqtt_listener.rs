@@ -11,6 +11,7 @@ mod example;
 mod flow;
 mod hostile;
 mod retained;
+mod scriptr;
 mod sessions;
 mod wills;
 mod workers;

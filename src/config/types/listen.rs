@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{FlowOptions, TalkeeOptions};
+use super::{Account, FlowOptions, TalkeeOptions};
 use crate::auth::Secret;
 use crate::router::{Pattern, Template};
 
@@ -88,6 +88,8 @@ pub enum Dialect {
 pub struct MqttOptions {
     /// The token row that clients without a password act as.
     pub anonymous: Option<Arc<str>>,
+    /// Whose addresses of scriptr are topics too.
+    pub scriptr: Option<Account>,
     /// The longest Keep Alive that an MQTT 5 client is left, in seconds.
     pub keep_alive: u16,
     /// How long a session outlives its connection at most; and does, where the client asks for a

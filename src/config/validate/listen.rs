@@ -12,8 +12,9 @@ use crate::config::{Admin, Dialect, Endpoint, Listener, Route, ScriptrOptions, T
 use crate::router::{Segment, Template};
 
 /// The options of endpoints, and the dialects that have them.
-const OPTIONS: [(&str, &[&str]); 23] = [
+const OPTIONS: [(&str, &[&str]); 24] = [
     ("anonymous", &["scriptr", "mqtt"]),
+    ("scriptr", &["mqtt"]),
     ("keep_alive", &["mqtt"]),
     ("legacy_envelope", &["scriptr"]),
     ("ordered", &["scriptr"]),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::listen::anonymous;
 use super::{Reading, count, duration};
 use crate::config::node::Node;
-use crate::config::{Endpoint, MqttOptions};
+use crate::config::{Account, Endpoint, MqttOptions};
 
 const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
 const QUEUE: usize = 1000;
@@ -16,10 +16,16 @@ const KEEP_ALIVE: u16 = 1200;
 pub(super) fn options(reading: &mut Reading<'_>, node: &Node) -> MqttOptions {
     MqttOptions {
         anonymous: anonymous(reading, node),
+        scriptr: account(reading, node),
         keep_alive: keep_alive(reading, node).unwrap_or(KEEP_ALIVE),
         session_expiry: duration(node, "session_expiry").unwrap_or(SESSION_EXPIRY),
         queue: count(node, "queue").unwrap_or(QUEUE),
     }
+}
+
+fn account(reading: &mut Reading<'_>, node: &Node) -> Option<Account> {
+    let place = node.get("scriptr")?;
+    reading.keep(place, Account::parse(place.text()?))
 }
 
 fn keep_alive(reading: &mut Reading<'_>, node: &Node) -> Option<u16> {

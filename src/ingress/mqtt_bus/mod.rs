@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 pub(super) use self::answer::Answer;
 pub use self::events::MqttEvents;
-pub(super) use self::question::{Question, read as read_call};
+pub(super) use self::question::{Question, invoke as read_invoke, read as read_call};
 pub use self::scriptr::MqttAddresses;
 use crate::auth::{Caller, Source};
 use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Via};

@@ -47,7 +47,10 @@ pub(in crate::ingress) fn read(
 
 /// Reads a call on one of scriptr's addresses: an envelope. Where a property says where the reply
 /// goes, it is a bare one, as beside any other call; where the body does, a JSON-RPC response.
-pub(super) fn invoke(limits: &Limits, delivery: &Delivery) -> (Result<Question, Fault>, Answer) {
+pub(in crate::ingress) fn invoke(
+    limits: &Limits,
+    delivery: &Delivery,
+) -> (Result<Question, Fault>, Answer) {
     let mut answer = Answer::of(delivery);
     let beside = Beside::read(&delivery.properties);
     let question = envelope(limits, &delivery.payload, beside, &mut answer);

@@ -6,7 +6,7 @@ use crate::channel::Beside;
 use crate::context::Context;
 use crate::dialect::mqtt::{Message, Publish, topic};
 use crate::ingress::accept::{Settled, accept, bury};
-use crate::ingress::mqtt_bus::{Answer, Question, read_call};
+use crate::ingress::mqtt_bus::{Answer, Question, read_call, read_invoke};
 use crate::link::mqtt::{Delivery, Properties, is_publishable};
 use crate::oneway;
 
@@ -17,18 +17,23 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// On a call topic.
     pub(super) fn read(context: &Context, publish: Publish) -> Asked {
-        let beside = publish.beside.map(|beside| *beside).unwrap_or_default();
-        let properties = Properties {
-            response_topic: beside.response_topic,
-            correlation: beside.correlation,
-            expiry: publish.expiry,
-            content_type: beside.content_type,
-            user: beside.user,
-        };
-        let delivery = Delivery::new(publish.topic, publish.payload, publish.qos, properties);
-        let limits = &context.config.limits;
-        let (mut question, mut answer) = read_call(topic::CALLS, limits, &delivery);
+        let delivery = delivery(publish);
+        Asked::of(read_call(topic::CALLS, &context.config.limits, &delivery))
+    }
+
+    /// On an address of scriptr: of this channel, which has to be there.
+    pub(super) fn invoke(context: &Context, channel: Option<&str>, publish: Publish) -> Asked {
+        let (mut question, answer) = read_invoke(&context.config.limits, &delivery(publish));
+        if let Some(channel) = channel.filter(|channel| context.hub.row(channel).is_none()) {
+            let why = format!("The channel [{channel}] does not exist.");
+            question = question.and(Err(Fault::new(Kind::MethodNotFound, why)));
+        }
+        Asked::of((question, answer))
+    }
+
+    fn of((mut question, mut answer): (Result<Question, Fault>, Answer)) -> Asked {
         if let Some(topic) = answer.topic.take_if(|topic| !is_publishable(topic)) {
             let length = topic.len();
             let why = format!("the reply address, of {length} bytes, is no topic to publish to");
@@ -103,6 +108,19 @@ impl Asked {
             }
         }
     }
+}
+
+/// A message as it would come from a broker.
+fn delivery(publish: Publish) -> Delivery {
+    let beside = publish.beside.map(|beside| *beside).unwrap_or_default();
+    let properties = Properties {
+        response_topic: beside.response_topic,
+        correlation: beside.correlation,
+        expiry: publish.expiry,
+        content_type: beside.content_type,
+        user: beside.user,
+    };
+    Delivery::new(publish.topic, publish.payload, publish.qos, properties)
 }
 
 async fn call(

@@ -190,7 +190,7 @@ impl Device {
         })
     }
 
-    /// The name or the topic of an event's channel that is taken.
+    /// The name or a topic of an event's channel that is taken.
     fn topic_taken(&self, event: &Event, takes: impl Fn(&str) -> bool) -> Option<Arc<str>> {
         let name = topic_of(&event.channel);
         if takes(&name) {
@@ -199,8 +199,8 @@ impl Device {
                 std::borrow::Cow::Owned(name) => name.into(),
             });
         }
-        let topic = self.shared.names.topic(&event.channel)?;
-        takes(&topic).then(|| topic.into())
+        let mut topics = self.shared.names.topics(&event.channel);
+        topics.find(|topic| takes(topic)).map(Arc::from)
     }
 
     /// Puts a message for the client behind the others, if there is room; what it returns tells

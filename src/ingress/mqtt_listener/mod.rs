@@ -9,6 +9,7 @@ mod kept;
 mod names;
 mod opening;
 mod restore;
+mod scriptr;
 mod socket;
 mod subscriptions;
 mod talk;

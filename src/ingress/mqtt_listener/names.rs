@@ -1,17 +1,18 @@
-//! Topics and channels: a channel is published and subscribed by its own name, or by the topic
-//! that its row has on a bus.
+//! Topics and channels: a channel is published and subscribed by its own name, by the topic that
+//! its row has on a bus, or by its address in an account of scriptr.
 
 use std::borrow::Cow;
 
-use crate::config::Config;
+use crate::config::{Account, Address, Config, Dialect};
 use crate::dialect::mqtt::topic::{channel_of, filter_of, overlap, patterns_of};
 use crate::router::{Pattern, Place, Reverse, Template, Trie};
 
-/// The rows whose channels have a topic beside their name.
+/// What channels are called beside their names.
 pub struct Names {
     by_channel: Trie<(Pattern, Template)>,
     by_topic: Trie<Reverse>,
     rows: Vec<Row>,
+    accounts: Vec<Account>,
 }
 
 struct Row {
@@ -27,6 +28,7 @@ impl Names {
             by_channel: Trie::default(),
             by_topic: Trie::default(),
             rows: Vec::new(),
+            accounts: accounts(config),
         };
         for row in &config.channels {
             let Some(mqtt) = &row.mqtt else { continue };
@@ -47,15 +49,30 @@ impl Names {
 
     /// The channel that is meant by a topic.
     pub fn channel<'t>(&self, topic: &'t str) -> Cow<'t, str> {
+        if let Some(Address::Message(channel)) = self.address(topic) {
+            return Cow::Borrowed(channel);
+        }
         let reverse = self.by_topic.find(topic);
         let named = reverse.and_then(|reverse| reverse.name_of(topic));
         named.map_or_else(|| channel_of(topic), Cow::Owned)
     }
 
-    /// The topic of a channel, where its row has one.
-    pub fn topic(&self, channel: &str) -> Option<String> {
-        let (pattern, topic) = self.by_channel.find(channel)?;
-        topic.expand(&pattern.captures(channel), Place::Topic).ok()
+    /// What a topic is for among scriptr's addresses, if it is one of them.
+    pub fn address<'t>(&self, topic: &'t str) -> Option<Address<'t>> {
+        let mut accounts = self.accounts.iter();
+        accounts.find_map(|account| account.of_topic(topic))
+    }
+
+    /// The topics of a channel beside its name.
+    pub fn topics(&self, channel: &str) -> impl Iterator<Item = String> {
+        let row = self.by_channel.find(channel);
+        let of_row = row.and_then(|(pattern, topic)| {
+            topic.expand(&pattern.captures(channel), Place::Topic).ok()
+        });
+        let accounts = self.accounts.iter();
+        of_row
+            .into_iter()
+            .chain(accounts.map(move |account| account.message_topic(channel)))
     }
 
     /// Patterns that take every channel whose name or topic a filter takes; and others, where only
@@ -65,6 +82,17 @@ impl Names {
         let rows = self.rows.iter();
         let by_topic = rows.filter(|row| overlap(&row.filter, filter));
         patterns.extend(by_topic.map(|row| row.pattern.clone()));
+        let addresses = self.accounts.iter().filter(|account| {
+            let all = account.topics();
+            overlap(&all, filter)
+        });
+        if addresses.count() > 0 {
+            patterns.extend(match self.address(filter) {
+                Some(Address::Message(channels)) => patterns_of(channels),
+                // Any channel has one.
+                _ => patterns_of("#"),
+            });
+        }
         patterns
     }
 
@@ -77,4 +105,19 @@ impl Names {
             wanted.any(|wanted| overlap(wanted, &granted))
         })
     }
+}
+
+/// Those of all endpoints: a session may be taken up at another one.
+fn accounts(config: &Config) -> Vec<Account> {
+    let endpoints = config.listeners.iter().flat_map(|row| &row.endpoints);
+    let mut accounts: Vec<Account> = Vec::new();
+    for endpoint in endpoints {
+        if let Dialect::Mqtt(options) = &endpoint.dialect
+            && let Some(account) = &options.scriptr
+            && !accounts.contains(account)
+        {
+            accounts.push(account.clone());
+        }
+    }
+    accounts
 }

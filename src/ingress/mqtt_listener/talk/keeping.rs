@@ -13,6 +13,7 @@ use crate::dialect::mqtt::{Publish, RECEIVE_MAXIMUM, Ticket};
 use crate::ingress::mqtt_listener::calls::Asked;
 use crate::ingress::mqtt_listener::device::Device;
 use crate::ingress::mqtt_listener::events;
+use crate::ingress::mqtt_listener::scriptr::{self, Meant};
 use crate::ingress::work::Work;
 
 impl Going {
@@ -31,8 +32,12 @@ impl Going {
             return self.settle(settled, Ok(()));
         }
         if below(CALLS, &publish.topic).is_some() {
-            return self.call(settled, publish);
+            return self.call(settled, Asked::read(&self.context, publish));
         }
+        let publish = match scriptr::read(&self.context, &self.device.shared.names, publish) {
+            Meant::Call(asked) => return self.call(settled, *asked),
+            Meant::Event(publish) => publish,
+        };
         match events::publish(&self.context.hub, &self.device, publish) {
             Ok(_receipt) if settled.qos == 0 => {}
             // Nothing to wait for; of QoS 2 its identifier may have to be.
@@ -42,8 +47,7 @@ impl Going {
         }
     }
 
-    fn call(&mut self, settled: Settled, publish: Publish) {
-        let asked = Asked::read(&self.context, publish);
+    fn call(&mut self, settled: Settled, asked: Asked) {
         let caller = self.device.caller.clone();
         let (context, source) = (self.context.clone(), self.source.clone());
         let limit = self.context.config.limits.in_flight_per_connection;
