@@ -90,21 +90,26 @@ const VERSIONS: &[&str] = &[
 ",
     "
     -- Sessions of MQTT clients that outlive their connection. `gone` is when that ended, NULL while
-    -- it goes on; subscriptions are JSON.
+    -- it goes on; subscriptions and the packet identifiers of what was received are JSON.
     CREATE TABLE device (
         number INTEGER PRIMARY KEY, caller TEXT NOT NULL, client TEXT NOT NULL,
-        expiry INTEGER NOT NULL, gone INTEGER, subscriptions TEXT NOT NULL
+        expiry INTEGER NOT NULL, gone INTEGER, subscriptions TEXT NOT NULL,
+        received TEXT NOT NULL DEFAULT '[]'
     );
-    -- Packet identifiers of their messages of QoS 2 that were acknowledged and not released yet.
-    CREATE TABLE device_received (
-        device INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (device, id)
-    ) WITHOUT ROWID;
     -- Messages for them that were not acknowledged yet. `beside` is JSON.
     CREATE TABLE device_message (
         device INTEGER NOT NULL, seq INTEGER NOT NULL, topic TEXT NOT NULL, qos INTEGER NOT NULL,
         retain INTEGER NOT NULL, released INTEGER NOT NULL DEFAULT 0, expires INTEGER,
         beside TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (device, seq)
     ) WITHOUT ROWID;
+",
+    "
+    -- A row for each packet identifier of what was received, acknowledged and not released yet.
+    CREATE TABLE device_received (
+        device INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (device, id)
+    ) WITHOUT ROWID;
+    INSERT INTO device_received SELECT number, value FROM device, json_each(device.received);
+    ALTER TABLE device DROP COLUMN received;
 ",
     "
     -- The last event of each channel for which a client left one (MQTT's retained messages). `caller`
@@ -149,15 +154,20 @@ const TABLES: &[&str] = &[
 
 /// Brings the database to the newest version.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    upgrade(connection, VERSIONS)?;
+    // Reads the whole schema, so that a damaged one shows now.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+}
+
+fn upgrade(connection: &mut Connection, versions: &[&str]) -> rusqlite::Result<()> {
     let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    for (statements, number) in VERSIONS.iter().zip(1_u32..).skip(version as usize) {
+    for (statements, number) in versions.iter().zip(1_u32..).skip(version as usize) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(statements)?;
         transaction.pragma_update(None, "user_version", number)?;
         transaction.commit()?;
     }
-    // Reads the whole schema, so that a damaged one shows now.
-    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+    Ok(())
 }
 
 /// Takes over what can be read of a damaged database, each table by itself.
@@ -180,5 +190,29 @@ pub(super) fn take_over(connection: &Connection, damaged: &Path) {
     }
     if let Err(error) = connection.execute("DETACH damaged", []) {
         tracing::warn!(%error, "the damaged database is still attached");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_session_had_received_is_a_row_for_each() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let later = VERSIONS
+            .iter()
+            .position(|one| one.contains("device_received"));
+        upgrade(&mut connection, &VERSIONS[..later.unwrap()]).unwrap();
+        let session = "INSERT INTO device (number, caller, client, expiry, subscriptions, received)
+                       VALUES (3, 'd7', 'c', 60, '[]', ?)";
+        connection.execute(session, ["[7,65535]"]).unwrap();
+        migrate(&mut connection).unwrap();
+        let mut rows = connection
+            .prepare("SELECT device, id FROM device_received")
+            .unwrap();
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        let rows: Vec<(i64, i64)> = rows.unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, [(3, 7), (3, 65535)]);
     }
 }
