@@ -51,7 +51,8 @@ pub struct KeptMessage {
 
 /// Messages whose acknowledgement waits for the writer, by session and place. One that is among
 /// them when its turn comes to be kept need not be written at all: a client that is there mostly
-/// acknowledges before the disk has done with what came before.
+/// acknowledges before the disk has done with what came before. One of QoS 2 never is, unless it
+/// has expired: it is sent once it is on disk.
 #[derive(Clone, Default)]
 pub(super) struct Acknowledged(Arc<Mutex<HashSet<(u64, u64)>>>);
 
@@ -150,14 +151,15 @@ impl Store {
         })
     }
 
-    /// Keeps a message for a client; done once it is on disk, or has been forgotten meanwhile.
+    /// Keeps a message for a client; `told` once it is on disk, or has been forgotten meanwhile.
     pub fn keep_message(
         &self,
         number: u64,
         message: KeptMessage,
-    ) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
+        told: impl FnOnce(Result<(), Fault>) + Send + 'static,
+    ) -> Result<(), Fault> {
         let acknowledged = self.0.acknowledged.clone();
-        self.promise(move |db| {
+        let keep = move |db: &Connection| {
             if acknowledged.take((number, message.seq)) {
                 return Ok(());
             }
@@ -178,7 +180,8 @@ impl Store {
                 &*message.payload,
             ])?;
             Ok(())
-        })
+        };
+        self.submit(keep, told)
     }
 
     /// Forgets a message that was acknowledged.
@@ -339,24 +342,24 @@ mod tests {
             subscriptions: "[]".to_owned(),
         };
         store.keep_device(device, drop).unwrap();
-        store
-            .keep_message(1, message(1))
-            .unwrap()
-            .await
-            .unwrap()
-            .unwrap();
+        let keep = |seq| {
+            let (tell, told) = oneshot::channel();
+            let told_by = move |outcome: Result<(), Fault>| tell.send(outcome.is_ok()).unwrap();
+            store.keep_message(1, message(seq), told_by).unwrap();
+            told
+        };
+        assert!(keep(1).await.unwrap());
         let changes = |db: &Connection| Ok(db.total_changes());
         let before = store.write(changes).await.unwrap();
         // The writer is busy while all of this is asked for.
         let (free, busy) = mpsc::channel::<bool>();
         let wait = move |_: &Connection| Ok(busy.recv().unwrap_or_default());
         store.submit(wait, drop).unwrap();
-        let second = store.keep_message(1, message(2)).unwrap();
-        let third = store.keep_message(1, message(3)).unwrap();
+        let (second, third) = (keep(2), keep(3));
         store.forget_message(1, 1).unwrap();
         store.forget_message(1, 2).unwrap();
         drop(free);
-        assert!(second.await.unwrap().is_ok() && third.await.unwrap().is_ok());
+        assert!(second.await.unwrap() && third.await.unwrap());
         assert_eq!(kept(&store).await, [3]);
         let after = store.write(changes).await.unwrap();
         assert_eq!(after - before, 2, "the third came, and the first went");

@@ -10,6 +10,7 @@ mod device;
 mod example;
 mod flow;
 mod hostile;
+mod once;
 mod retained;
 mod scriptr;
 mod sessions;

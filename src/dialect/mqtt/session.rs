@@ -60,7 +60,9 @@ pub struct Message {
     pub identifiers: Vec<u32>,
     /// When it is of no use any more, in Unix milliseconds.
     pub expires: Option<u64>,
-    /// It is on disk, until it is acknowledged.
+    /// It is put on disk, until it is acknowledged. One of QoS 2 is not sent before it is there:
+    /// after a crash nobody would release it, and a later one with the same packet identifier would
+    /// pass for it.
     pub stored: bool,
     /// It is of no use after this connection.
     pub passing: bool,
@@ -132,6 +134,8 @@ pub struct Session {
     /// What the client sent at QoS 2.
     pub received: Received,
     next: u64,
+    /// Where those of QoS 2 begin of which it is not known whether they are on disk.
+    unsure: u64,
     room: Room,
 }
 
@@ -146,6 +150,7 @@ impl Session {
             aloft: 0,
             received: Received::default(),
             next: 0,
+            unsure: 0,
             room,
         }
     }
@@ -205,6 +210,7 @@ impl Session {
     /// Takes up a message of an earlier process, in the order of their `seq`.
     pub fn restore(&mut self, message: Message, released: bool) {
         self.next = message.seq + 1;
+        self.unsure = self.next;
         let message = Arc::new(message);
         if released {
             self.aloft += message.size();
@@ -215,8 +221,25 @@ impl Session {
         self.waiting.push_back(Waiting { message, again });
     }
 
+    /// A message of QoS 2 is on disk, and so is what was put there before: it may be sent.
+    pub fn kept(&mut self, seq: u64) {
+        self.unsure = seq + 1;
+    }
+
+    /// A message of QoS 2 cannot be put on disk: it is left out. Says whether it was there.
+    pub fn unkept(&mut self, seq: u64) -> bool {
+        let mut waiting = self.waiting.iter();
+        let at = waiting.position(|one| one.message.qos > 0 && one.message.seq == seq);
+        let Some(one) = at.and_then(|at| self.waiting.remove(at)) else {
+            return false;
+        };
+        self.bytes -= one.message.size();
+        true
+    }
+
     /// The next message to send, and whether it was sent before, if the client, which takes
     /// `window` unacknowledged ones at once, takes one more. No more are under way than may wait.
+    /// Behind one that is not on disk yet the others wait too, so that they stay in order.
     /// What has expired is left out; `gone` is told of it.
     pub fn take(
         &mut self,
@@ -227,6 +250,9 @@ impl Session {
         loop {
             let message = &self.waiting.front()?.message;
             let expired = message.expires.is_some_and(|expires| expires <= now);
+            if !expired && message.stored && message.qos == 2 && message.seq >= self.unsure {
+                return None;
+            }
             if !expired && message.qos > 0 {
                 let oldest = self.flying.iter().map(|one| one.message.seq).min();
                 let span = oldest.map_or(0, |oldest| message.seq.saturating_sub(oldest));

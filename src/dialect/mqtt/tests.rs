@@ -216,6 +216,9 @@ fn a_stored_message_is_released_once_that_is_noted() {
     });
     let (session, out) = (&mut side.session, &mut side.out);
     side.conversation.send(session, 0, 1000, out, |_| {});
+    assert!(out.is_empty(), "it is not on disk yet");
+    session.kept(0);
+    side.conversation.send(session, 0, 1000, out, |_| {});
     assert_eq!(side.wrote(), b"\x34\x06\x00\x01a\x00\x01\x00");
     let effects = side.takes(Packet::Ack(Ack::Pubrec, 1, 0));
     assert!(matches!(effects[..], [Effect::Release(0, 1)]));

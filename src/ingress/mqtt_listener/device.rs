@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
@@ -16,7 +16,7 @@ use super::kept;
 use super::names::Names;
 use super::wills::Pending;
 use crate::auth::{Caller, Verb};
-use crate::call::unix_ms;
+use crate::call::{Fault, unix_ms};
 use crate::channel::{Ear, Event, Hub, Keeping, Last, Manner, unkept};
 use crate::dialect::mqtt::topic::{below, filter_of, topic_of};
 use crate::dialect::mqtt::{Message, Session};
@@ -44,6 +44,8 @@ pub(super) struct Device {
     pub(super) shared: Arc<Shared>,
     /// Tells that a message of QoS 2 of the client was kept, or refused.
     pub(super) settled: Notify,
+    /// For the disk, which may tell of a message when the session is gone.
+    this: Weak<Device>,
     state: Mutex<State>,
 }
 
@@ -116,12 +118,13 @@ impl Device {
         session: Session,
         shared: &Arc<Shared>,
     ) -> Arc<Device> {
-        Arc::new(Device {
+        Arc::new_cyclic(|this| Device {
             number,
             caller,
             client,
             shared: shared.clone(),
             settled: Notify::new(),
+            this: this.clone(),
             state: Mutex::new(State {
                 session,
                 connection: None,
@@ -221,10 +224,40 @@ impl Device {
         }
         message.stored &= state.kept && message.qos > 0;
         let kept = message.stored.then(|| kept::message(&message));
+        let waits = message.qos == 2;
         let seq = state.session.push(message);
         state.wake();
-        let kept = self.shared.store.keep_message(self.number, kept?.at(seq));
-        Some(kept.unwrap_or_else(unkept))
+        let kept = kept?.at(seq);
+        let (tell, told) = oneshot::channel();
+        let this = waits.then(|| self.this.clone());
+        let told_by = move |outcome: Result<(), Fault>| {
+            if let Some(device) = this.and_then(|this| this.upgrade()) {
+                device.written(&mut device.lock(), seq, outcome.is_ok());
+            }
+            // Nobody there: whoever published it has gone away, or waits for nothing.
+            tell.send(outcome).unwrap_or_default();
+        };
+        let asked = self.shared.store.keep_message(self.number, kept, told_by);
+        Some(match asked {
+            Ok(()) => told,
+            Err(fault) => {
+                if waits {
+                    self.written(state, seq, false);
+                }
+                unkept(fault)
+            }
+        })
+    }
+
+    /// The disk has a message of QoS 2, so that it can be sent, or cannot have it. Then it is left
+    /// out: whoever published it is told so and publishes it again, and it comes once.
+    fn written(&self, state: &mut State, seq: u64, kept: bool) {
+        if kept {
+            state.session.kept(seq);
+        } else if state.session.unkept(seq) {
+            self.shared.metrics.dropped("mqtt", "not_kept");
+        }
+        state.wake();
     }
 
     /// Whether a message has anybody to wait for.

@@ -114,8 +114,10 @@ pub(super) fn restore(
     }
     let mut left_out = Vec::new();
     for (message, released) in kept.messages.into_iter().map(restored) {
-        if may(&message.topic) {
-            session.restore(message, released);
+        let may = may(&message.topic);
+        if may || message.qos == 2 {
+            // One of QoS 2 may have come already: it is released, so that its identifier is free.
+            session.restore(message, released || !may);
         } else {
             left_out.push(message.seq);
         }

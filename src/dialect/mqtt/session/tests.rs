@@ -257,6 +257,79 @@ fn no_packet_identifier_is_used_twice_at_once() {
     assert_eq!(take(&mut session, u16::MAX), Some((1, false)));
 }
 
+fn stored(qos: u8) -> Message {
+    Message {
+        stored: true,
+        ..message(qos)
+    }
+}
+
+#[test]
+fn a_message_of_qos_2_waits_for_the_disk_and_the_others_behind_it() {
+    let mut session = session();
+    assert_eq!(session.push(stored(1)), 0);
+    assert_eq!(session.push(stored(2)), 1);
+    session.push(message(0));
+    assert_eq!(session.push(stored(2)), 2);
+    assert_eq!(session.push(stored(1)), 3);
+    assert_eq!(take(&mut session, 9), Some((1, false)), "QoS 1 need not");
+    assert_eq!(take(&mut session, 9), None);
+    // Nor does it go with the next connection.
+    session.resume();
+    assert_eq!(take(&mut session, 9), Some((1, true)));
+    assert_eq!(take(&mut session, 9), None);
+    session.push(message(0));
+    session.kept(1);
+    assert_eq!(take(&mut session, 9), Some((2, false)));
+    assert_eq!(take(&mut session, 9), None);
+    session.kept(2);
+    assert_eq!(take(&mut session, 9), Some((3, false)));
+    assert_eq!(take(&mut session, 9), Some((4, false)));
+    assert_eq!(take(&mut session, 9), Some((0, false)));
+    // What was on disk already when this process began may go at once.
+    session.restore(
+        Message {
+            seq: 7,
+            ..stored(2)
+        },
+        false,
+    );
+    assert_eq!(take(&mut session, 9), Some((8, true)));
+}
+
+#[test]
+fn what_the_disk_cannot_keep_holds_nothing_up() {
+    let mut session = session();
+    session.push(message(0));
+    let first = session.push(stored(2));
+    let second = session.push(stored(2));
+    session.push(message(1));
+    assert!(session.unkept(first) && !session.unkept(first));
+    assert_eq!(take(&mut session, 9), Some((0, false)), "not taken for it");
+    assert_eq!(take(&mut session, 9), None, "the second may yet be kept");
+    assert!(session.unkept(second));
+    assert_eq!(take(&mut session, 9), Some((3, false)));
+    assert_eq!(take(&mut session, 9), None);
+    assert!(session.has_room() && session.bytes == 0);
+}
+
+#[test]
+fn one_that_expires_before_it_is_on_disk_is_left_out() {
+    let mut session = session();
+    let expires = Some(5);
+    session.push(Message {
+        expires,
+        ..stored(2)
+    });
+    session.push(message(1));
+    assert!(session.take(9, 4, |_| {}).is_none());
+    let mut gone = Vec::new();
+    let taken = session.take(9, 5, |message| gone.push(message.seq));
+    assert_eq!((gone, taken.unwrap().0.seq), (vec![0], 1));
+    session.kept(0);
+    assert!(session.take(9, 5, |_| {}).is_none());
+}
+
 #[test]
 fn a_message_of_an_earlier_process_keeps_its_identifier() {
     let mut session = session();
