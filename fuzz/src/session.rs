@@ -4,17 +4,19 @@
 
 mod client;
 mod disk;
+mod work;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use callway::dialect::mqtt::{
-    Ack, Connect, Conversation, Effect, Message, Packet, Publish, RECEIVE_MAXIMUM, Reason, Room,
-    Session, Ticket, Version, packet,
+    Ack, Connect, Conversation, Effect, Message, Packet, Publish, RECEIVE_MAXIMUM, Room, Session,
+    Version, packet,
 };
 
 use self::client::Client;
 use self::disk::Disk;
+use self::work::{Note, Work, Works};
 use crate::choices::Choices;
 use crate::reader;
 
@@ -29,6 +31,8 @@ const LARGEST: usize = 1024;
 const OVERHEAD: usize = 256;
 /// Decisions of one input.
 const MOST: usize = 4096;
+/// Turns in which both sides have said what they have to say.
+const TURNS: usize = 1000;
 
 /// Plays what the bytes decide.
 pub fn check(data: &[u8]) {
@@ -42,6 +46,8 @@ pub fn check(data: &[u8]) {
         now: 1_000_000,
         session: Session::new(ROOM),
         disk: Disk::default(),
+        works: Works::default(),
+        connections: 0,
         line: None,
         client: Client::new(version),
         held: BTreeMap::new(),
@@ -51,16 +57,14 @@ pub fn check(data: &[u8]) {
         world.step(&mut choices);
         world.is_bounded();
     }
+    world.end();
 }
 
 /// A connection as the server has it.
 struct Line {
+    number: u64,
     conversation: Conversation,
     out: BytesMut,
-    /// Messages of the client whose outcome is not known yet.
-    open: Vec<(Ticket, u16, u8)>,
-    /// Messages whose release is being noted.
-    noting: VecDeque<(u64, u16)>,
 }
 
 struct World {
@@ -68,6 +72,9 @@ struct World {
     now: u64,
     session: Session,
     disk: Disk,
+    works: Works,
+    /// How many there were.
+    connections: u64,
     line: Option<Line>,
     client: Client,
     /// The number and the bytes of the messages of QoS 1 and 2 that the server still has, by their
@@ -78,20 +85,20 @@ struct World {
 
 impl World {
     fn step(&mut self, choices: &mut Choices<'_>) {
-        match (choices.below(14), self.line.is_some()) {
+        match (choices.below(16), self.line.is_some()) {
             (0 | 1, _) => self.push(choices),
             (2, _) => self.now += u64::from(choices.byte()) * 100,
-            (3, true) => self.leave(choices),
+            (11, _) => self.settle(choices),
+            (12, _) => self.note(true),
+            (14, _) => self.look(choices),
+            (15, _) => self.note(false),
+            (3, true) => self.leave(choices.flag()),
             (3 | 4, false) => self.connect(choices),
             (5, false) => self.restart(),
             (_, false) => {}
             (4, true) => self.hear(),
             (5 | 6, true) => self.send(),
-            (7 | 8, true) => {
-                if let Some((ack, id, reason)) = self.client.owed(choices) {
-                    self.take(Packet::Ack(ack, id, reason));
-                }
-            }
+            (7 | 8, true) => drop(self.acknowledge(choices)),
             (9 | 10, true) => {
                 let many = if choices.below(8) == 7 { 60 } else { 1 };
                 for _ in 0..many {
@@ -101,10 +108,38 @@ impl World {
                     self.take(Packet::Publish(publish));
                 }
             }
-            (11, true) => self.settle(choices),
-            (12, true) => self.note(),
             (_, true) => self.noise(choices),
         }
+    }
+
+    /// Whatever came before: once both sides say what they have to say, nothing is left undone.
+    fn end(&mut self) {
+        if self.line.is_some() {
+            self.leave(true);
+        }
+        let mut quiet = Choices::new(&[]);
+        self.connect(&mut quiet);
+        for _ in 0..TURNS {
+            self.finish_works();
+            self.send();
+            self.hear();
+            while self.acknowledge(&mut quiet) {}
+            if self.session.is_empty() && self.client.is_done() && self.works.is_empty() {
+                assert!(self.held.is_empty(), "{:?} are kept for nobody", self.held);
+                assert!(self.session.received.is_empty(), "an identifier is kept");
+                return self.disk.is_left_empty();
+            }
+        }
+        panic!("a client waits for ever");
+    }
+
+    /// Says whether the client had something to acknowledge.
+    fn acknowledge(&mut self, choices: &mut Choices<'_>) -> bool {
+        let owed = self.client.owed(choices);
+        if let Some((ack, id, reason)) = owed {
+            self.take(Packet::Ack(ack, id, reason));
+        }
+        owed.is_some()
     }
 
     /// An event for the client, as the listener takes it.
@@ -158,11 +193,11 @@ impl World {
             wants_response_information: false,
             wants_authentication: false,
         };
+        self.connections += 1;
         let mut line = Line {
+            number: self.connections,
             conversation: Conversation::new(&connect),
             out: BytesMut::new(),
-            open: Vec::new(),
-            noting: VecDeque::new(),
         };
         for id in self.session.resume() {
             line.conversation.release(id, &mut line.out);
@@ -173,28 +208,15 @@ impl World {
         }
     }
 
-    /// The connection is lost, with what was written last or without it. What was taken is carried
-    /// out all the same.
-    fn leave(&mut self, choices: &mut Choices<'_>) {
-        if choices.flag() {
+    /// The connection is lost, with what was written last or without it. What was begun on it goes
+    /// on.
+    fn leave(&mut self, hears: bool) {
+        if hears {
             self.hear();
         }
-        if let Some(line) = self.line.take() {
-            let taken = line.open.iter().filter(|(_, _, qos)| *qos == 2);
-            taken.for_each(|(_, id, _)| self.client.carried_out(*id));
-            line.noting
-                .iter()
-                .for_each(|(seq, _)| self.disk.release(*seq));
-        }
-        self.disk.received.clone_from(self.session.received());
+        self.line = None;
         self.client.lost();
         self.session.drop_unkept();
-    }
-
-    /// callway ends and starts again.
-    fn restart(&mut self) {
-        self.session = Session::new(ROOM);
-        self.disk.restore(&mut self.session);
     }
 
     fn take(&mut self, packet: Packet) {
@@ -233,45 +255,24 @@ impl World {
         match effect {
             Effect::Message(_, publish) if publish.qos == 0 => {}
             Effect::Message(ticket, publish) => {
-                self.client.is_carried_out(&publish);
-                line.open.push((ticket, publish.id, publish.qos));
+                let number = self.client.is_begun(&publish);
+                self.works.begin(Work {
+                    connection: line.number,
+                    ticket,
+                    id: publish.id,
+                    qos: publish.qos,
+                    number,
+                });
             }
+            Effect::Await(ticket, id) => self.works.wait(line.number, ticket, id),
             Effect::Forget(seq) => {
                 self.held.remove(&seq);
                 self.disk.forget(seq);
             }
-            Effect::Release(seq, id) => line.noting.push_back((seq, id)),
-            Effect::Received => self.disk.received.clone_from(self.session.received()),
+            Effect::Release(seq, id) => self.works.note(line.number, Note::Release(seq, id)),
+            Effect::Complete(id) => self.works.note(line.number, Note::Complete(id)),
             Effect::Close(Some(reason)) => panic!("a client that does no wrong: {reason:?}"),
             effect => panic!("nothing that the client asked for: {effect:?}"),
-        }
-    }
-
-    /// One outcome, in any order.
-    fn settle(&mut self, choices: &mut Choices<'_>) {
-        let Some(line) = self.line.as_mut().filter(|line| !line.open.is_empty()) else {
-            return;
-        };
-        let at = choices.below(line.open.len());
-        let (ticket, id, qos) = line.open.remove(at);
-        let outcome = match choices.below(4) {
-            0 => Reason::NotAuthorized,
-            _ => Reason::Success,
-        };
-        if qos == 2 {
-            self.disk.received.clone_from(self.session.received());
-            self.client.settled(id, outcome.is_failure());
-        }
-        let (session, out) = (&mut self.session, &mut line.out);
-        line.conversation.settle(ticket, outcome, session, out);
-    }
-
-    /// A release is on disk.
-    fn note(&mut self) {
-        let Some(line) = &mut self.line else { return };
-        if let Some((seq, id)) = line.noting.pop_front() {
-            self.disk.release(seq);
-            line.conversation.release(id, &mut line.out);
         }
     }
 
@@ -320,7 +321,7 @@ impl World {
         let held: usize = self.held.values().map(|(_, size)| size).sum();
         let most = 2 * ROOM.bytes + 2 * (LARGEST + OVERHEAD);
         assert!(held <= most, "{held} bytes are held for one client");
-        let received = self.session.received().len();
+        let received = self.session.received.len();
         assert!(received <= RECEIVE_MAXIMUM.into(), "{received} are open");
     }
 }

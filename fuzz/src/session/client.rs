@@ -29,8 +29,15 @@ struct Going {
     qos: u8,
     /// QoS 2: PUBREC came, PUBREL is said.
     released: bool,
-    /// The server has said that it is done with it, or that it will not take it.
-    outcome: Option<bool>,
+}
+
+/// How far the server is with a message of QoS 2 of the client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    UnderWay,
+    CarriedOut,
+    /// MQTT 3.1.1 cannot refuse: it is acknowledged all the same.
+    Dropped,
 }
 
 pub(super) struct Client {
@@ -44,9 +51,10 @@ pub(super) struct Client {
     owes: VecDeque<(Ack, u16)>,
     /// The last message that came on this connection.
     last: u64,
-    /// Messages of QoS 2 that were taken, and messages of the client's that were carried out.
+    /// Messages of QoS 2 that were taken.
     taken: BTreeSet<u64>,
-    carried_out: BTreeSet<u64>,
+    /// Messages of QoS 2 of the client's that the server has, as it knows itself.
+    stages: BTreeMap<u64, Stage>,
     /// First tries of this connection, by QoS, in their order.
     awaited: [VecDeque<u16>; 3],
     sent: u64,
@@ -66,7 +74,7 @@ impl Client {
             owes: VecDeque::new(),
             last: 0,
             taken: BTreeSet::new(),
-            carried_out: BTreeSet::new(),
+            stages: BTreeMap::new(),
             awaited: Default::default(),
             sent: 0,
             strays: 0,
@@ -113,7 +121,6 @@ impl Client {
                 number: self.sent,
                 qos,
                 released: false,
-                outcome: None,
             },
         );
         self.awaited[usize::from(qos)].push_back(id);
@@ -246,43 +253,65 @@ impl Client {
         if awaited.contains(&id) {
             assert_eq!(awaited.pop_front(), Some(id), "in the order of arrival");
         }
+        let stage = self.stages.get(&one.number).copied();
         if qos == 1 || refused {
+            assert_eq!(stage, None, "{id} is refused");
             self.going.remove(&id);
             return;
         }
         assert!(!one.released, "{id} is acknowledged twice");
-        assert!(one.outcome == Some(true), "{id} is not kept yet");
+        let ended = matches!(stage, Some(Stage::CarriedOut | Stage::Dropped));
+        assert!(ended, "{id} is {stage:?}");
         one.released = true;
         // Its PUBREL goes at once.
         self.owes.push_back((Ack::Pubrel, id));
     }
 
-    /// The server carries out a message of QoS 1 or 2.
-    pub(super) fn is_carried_out(&mut self, publish: &Publish) {
-        let Some(one) = self.going.get(&publish.id) else {
+    /// The server begins with a message of QoS 1 or 2. Returns its number.
+    pub(super) fn is_begun(&mut self, publish: &Publish) -> u64 {
+        let number = publish.payload.first_chunk().copied();
+        let number = number.map(u64::from_be_bytes);
+        let sent = self.going.get(&publish.id);
+        let Some(one) = sent.filter(|one| Some(one.number) == number && one.qos == publish.qos)
+        else {
             panic!("{publish:?} was not published");
         };
         if one.qos == 2 {
-            let first = self.carried_out.insert(one.number);
-            assert!(first, "{publish:?} is carried out twice");
+            let before = self.stages.insert(one.number, Stage::UnderWay);
+            // Who was not told the outcome tries again what was dropped.
+            let again = matches!(before, Some(Stage::UnderWay | Stage::CarriedOut));
+            assert!(!again, "{publish:?} is begun again, and was {before:?}");
         }
+        one.number
     }
 
-    /// What became of a message of QoS 2.
-    pub(super) fn settled(&mut self, id: u16, refused: bool) {
-        if let Some(one) = self.going.get_mut(&id) {
-            // MQTT 3.1.1 cannot refuse: there it is dropped, and acknowledged.
-            let again = refused && self.version == Version::V5;
-            one.outcome = Some(!again);
-            if again {
-                self.carried_out.remove(&one.number);
-            }
-        }
+    /// It has carried out a message of QoS 2, which is so even if nobody hears of it.
+    pub(super) fn is_carried_out(&mut self, number: u64) {
+        let before = self.stages.insert(number, Stage::CarriedOut);
+        assert_eq!(before, Some(Stage::UnderWay), "{number} is carried out");
     }
 
-    /// It was, although nobody is there to hear of it.
-    pub(super) fn carried_out(&mut self, id: u16) {
-        self.settled(id, false);
+    /// It has refused a message of QoS 2, and says so if it can.
+    pub(super) fn is_refused(&mut self, number: u64, drops: bool) {
+        let before = match drops {
+            true => self.stages.insert(number, Stage::Dropped),
+            false => self.stages.remove(&number),
+        };
+        assert_eq!(before, Some(Stage::UnderWay), "{number} is refused");
+    }
+
+    /// It has ended without another word, and knows again what it `noted`. With the rest it begins
+    /// again: nobody was told that it was taken.
+    pub(super) fn is_restarted(&mut self, noted: impl Fn(u16) -> bool) {
+        let known = self.going.iter();
+        let known = known.filter(|(id, one)| one.released || noted(**id));
+        let known: BTreeSet<u64> = known.map(|(_, one)| one.number).collect();
+        self.stages.retain(|number, _| known.contains(number));
+    }
+
+    /// Whether the server has answered everything.
+    pub(super) fn is_done(&self) -> bool {
+        self.going.is_empty() && self.owes.is_empty()
     }
 }
 

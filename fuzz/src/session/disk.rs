@@ -8,7 +8,7 @@ use callway::dialect::mqtt::{Message, Session};
 pub(super) struct Disk {
     /// Messages that are not acknowledged, and whether they are to be released only.
     messages: BTreeMap<u64, (Message, bool)>,
-    pub(super) received: BTreeSet<u16>,
+    received: BTreeSet<u16>,
 }
 
 impl Disk {
@@ -28,9 +28,29 @@ impl Disk {
         }
     }
 
+    /// A message of QoS 2 of the client may be acknowledged.
+    pub(super) fn receive(&mut self, id: u16) {
+        self.received.insert(id);
+    }
+
+    /// The client has released it.
+    pub(super) fn complete(&mut self, id: u16) {
+        self.received.remove(&id);
+    }
+
+    pub(super) fn has_received(&self, id: u16) -> bool {
+        self.received.contains(&id)
+    }
+
+    /// Nothing is kept for nobody.
+    pub(super) fn is_left_empty(&self) {
+        assert!(self.messages.is_empty(), "a message stays on disk");
+        assert!(self.received.is_empty(), "{:?} stay on disk", self.received);
+    }
+
     pub(super) fn restore(&self, session: &mut Session) {
         for id in &self.received {
-            session.receive(*id);
+            session.received.settle(*id);
         }
         for (message, released) in self.messages.values() {
             session.restore(message.clone(), *released);

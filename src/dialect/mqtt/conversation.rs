@@ -1,7 +1,7 @@
 //! One connection: what comes in, in which order it is acknowledged, and what goes out within the
 //! limits of both sides. It has no clock and no socket.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -71,6 +71,8 @@ pub struct Conversation {
     due: VecDeque<Due>,
     /// The ticket of the first of them.
     first: Ticket,
+    /// Messages of QoS 2 of the client that it released, which is not on disk yet.
+    completing: BTreeSet<u16>,
     /// The session was to expire with its connection, which no DISCONNECT may change.
     ends: bool,
 }
@@ -88,6 +90,7 @@ impl Conversation {
             aliases_out: HashMap::new(),
             due: VecDeque::new(),
             first: 0,
+            completing: BTreeSet::new(),
             ends: connect.version == Version::V5 && connect.expiry.unwrap_or(0) == 0,
         }
     }
@@ -125,8 +128,12 @@ impl Conversation {
             Packet::Ack(Ack::Pubrel, id, _) => {
                 // Nothing is released before its PUBREC.
                 if session.received.is_settled(id) == Some(true) && !self.is_due(id) {
-                    session.received.forget(id);
-                    return effects.push(Effect::Complete(id));
+                    // The session knows it until the disk has forgotten it: a connection that is
+                    // lost before is followed by one that releases it again.
+                    if self.completing.insert(id) {
+                        effects.push(Effect::Complete(id));
+                    }
+                    return;
                 }
                 let reason = Reason::PacketIdentifierNotFound;
                 encode::ack(self.version, Ack::Pubcomp, id, reason, out);
@@ -186,6 +193,10 @@ impl Conversation {
         let of_qos_2 = session.received.len();
         let of_qos_1 = self.due.iter().filter(|due| due.qos == 1).count() + usize::from(qos == 1);
         if self.version == Version::V5 && of_qos_1 + of_qos_2 > RECEIVE_MAXIMUM.into() {
+            // Nobody will say what comes of it.
+            if qos == 2 && arrival == Arrival::First {
+                session.received.forget(id);
+            }
             return Err(Reason::ReceiveMaximumExceeded);
         }
         let outcome = None;
@@ -282,7 +293,10 @@ impl Conversation {
     }
 
     /// Ends what began with a message of QoS 2 of the client.
-    pub fn complete(&self, id: u16, out: &mut BytesMut) {
+    pub fn complete(&mut self, id: u16, session: &mut Session, out: &mut BytesMut) {
+        if self.completing.remove(&id) {
+            session.received.forget(id);
+        }
         encode::ack(self.version, Ack::Pubcomp, id, Reason::Success, out);
     }
 

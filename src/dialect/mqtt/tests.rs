@@ -74,6 +74,11 @@ impl Side {
         self.conversation.settle(ticket, outcome, session, out);
     }
 
+    fn complete(&mut self, id: u16) {
+        let (session, out) = (&mut self.session, &mut self.out);
+        self.conversation.complete(id, session, out);
+    }
+
     fn wrote(&mut self) -> Vec<u8> {
         self.out.split().to_vec()
     }
@@ -117,6 +122,10 @@ fn as_many_messages_are_open_as_were_announced() {
         let effects = side.takes(publish(RECEIVE_MAXIMUM + 1, qos));
         let reason = Reason::ReceiveMaximumExceeded;
         assert!(matches!(effects[..], [Effect::Close(Some(why))] if why == reason));
+        if qos == 2 {
+            let received = &side.session.received;
+            assert_eq!(received.is_settled(RECEIVE_MAXIMUM + 1), None, "not begun");
+        }
     }
 }
 
@@ -132,7 +141,7 @@ fn a_message_of_qos_2_is_carried_out_once() {
     let effects = side.takes(Packet::Ack(Ack::Pubrel, 8, 0));
     assert!(matches!(effects[..], [Effect::Complete(8)]));
     assert_eq!(side.wrote(), b"", "before that is on disk");
-    side.conversation.complete(8, &mut side.out);
+    side.complete(8);
     side.takes(Packet::Ack(Ack::Pubrel, 8, 0));
     assert_eq!(side.wrote(), b"\x70\x02\x00\x08\x70\x03\x00\x08\x92");
     // One that was refused needs no release.
@@ -152,6 +161,26 @@ fn a_message_of_qos_2_that_an_earlier_connection_began_with_waits_for_its_outcom
     assert_eq!(side.wrote(), b"", "it may still fail");
     side.settle(0, Reason::Success);
     assert_eq!(side.wrote(), b"\x50\x02\x00\x08");
+}
+
+#[test]
+fn a_released_message_is_known_until_the_disk_has_forgotten_it() {
+    let mut side = Side::new(Version::V5);
+    side.takes(publish(8, 2));
+    side.settle(0, Reason::Success);
+    let released = || Packet::Ack(Ack::Pubrel, 8, 0);
+    assert_eq!(side.takes(released()).len(), 1);
+    assert!(side.takes(released()).is_empty(), "once is enough");
+    // The disk fails, or the connection does, and the client releases it again.
+    side.conversation = Conversation::new(&hello(Version::V5));
+    side.wrote();
+    let effects = side.takes(released());
+    assert!(matches!(effects[..], [Effect::Complete(8)]), "{effects:?}");
+    assert_eq!(side.wrote(), b"", "the identifier is not free yet");
+    side.complete(8);
+    assert_eq!(side.wrote(), b"\x70\x02\x00\x08");
+    let effects = side.takes(publish(8, 2));
+    assert!(matches!(effects[..], [Effect::Message(..)]), "a new one");
 }
 
 #[test]
@@ -292,6 +321,7 @@ fn feed(version: Version, bytes: &[u8]) {
         for effect in side.takes(packet) {
             match effect {
                 Effect::Message(ticket, _) => side.settle(ticket, Reason::Success),
+                Effect::Complete(id) => side.complete(id),
                 Effect::Close(_) | Effect::CloseWithWill => return,
                 _ => {}
             }

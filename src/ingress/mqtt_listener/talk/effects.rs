@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::keeping::{awaited, kept_by};
+use super::keeping::{awaited, kept_by, refused};
 use super::{Done, End, Going, Settled};
 use crate::call::Fault;
 use crate::dialect::mqtt::{Effect, Reason, Version, encode};
@@ -66,9 +66,10 @@ impl Going {
     /// Ends what began with a message of QoS 2. Before that is on disk the client must not use the
     /// identifier again: after a restart, the new message would pass for the old one.
     fn complete(&mut self, id: u16) {
-        let state = self.device.lock();
+        let mut state = self.device.lock();
         if !state.kept {
-            return self.conversation.complete(id, &mut self.out);
+            let session = &mut state.session;
+            return self.conversation.complete(id, session, &mut self.out);
         }
         let store = &self.device.shared.store;
         let forgotten = store.forget_received(self.device.number, id);
@@ -121,7 +122,14 @@ impl Going {
             }
             Done::Unsubscribed(id, codes) => encode::unsuback(version, id, &codes, &mut self.out),
             Done::Received(id) => self.conversation.release(id, &mut self.out),
-            Done::Completed(id, Ok(())) => self.conversation.complete(id, &mut self.out),
+            Done::Completed(id, Ok(())) => {
+                let mut state = self.device.lock();
+                // On another connection the client may use the identifier again already.
+                if state.is_of(self.connection) {
+                    let session = &mut state.session;
+                    self.conversation.complete(id, session, &mut self.out);
+                }
+            }
             Done::Completed(_, Err(fault)) => {
                 // Its client releases the message again when it is back.
                 tracing::debug!(%fault, "the state of an MQTT session is not on disk");
@@ -140,7 +148,7 @@ impl Going {
                 Version::V5 => reason = Reason::of(&fault),
                 // MQTT 3.1.1 cannot say no: the client is to send it again.
                 Version::V4 if fault.may_pass() && settled.qos > 0 => {
-                    self.device.lock().session.received.forget(settled.id);
+                    refused(&self.device, settled);
                     self.closing = Some(End::Close(Reason::ServerUnavailable));
                     return;
                 }
@@ -151,6 +159,10 @@ impl Going {
             let session = &mut self.device.lock().session;
             self.conversation
                 .settle(settled.ticket, reason, session, &mut self.out);
+        }
+        if reason.is_failure() {
+            // A connection that has taken over may wait for this one.
+            self.device.settled.notify_waiters();
         }
     }
 }

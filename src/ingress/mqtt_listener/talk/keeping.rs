@@ -149,8 +149,16 @@ pub(super) async fn kept_by(keeping: Result<Keeping, Fault>) {
 pub(super) async fn finish(device: Arc<Device>, mut keeping: Work<BoxFuture<'static, Done>>) {
     while let Some(done) = keeping.next().await {
         if let Done::Settled(settled, Err(_)) = done {
-            device.lock().session.received.forget(settled.id);
-            device.settled.notify_waiters();
+            refused(&device, settled);
         }
+    }
+}
+
+/// The client sends a message again, which is a new one then. At QoS 1 any of them is, and its
+/// identifier may belong to one of QoS 2 by now.
+pub(super) fn refused(device: &Device, settled: Settled) {
+    if settled.qos == 2 {
+        device.lock().session.received.forget(settled.id);
+        device.settled.notify_waiters();
     }
 }
