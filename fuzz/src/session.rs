@@ -165,7 +165,11 @@ impl World {
         message.seq = self.session.push(message.clone());
         if qos > 0 {
             self.held.insert(message.seq, (self.pushed, size));
+            let seq = message.seq;
             self.disk.keep(message);
+            if qos == 2 {
+                self.session.kept(seq);
+            }
         }
     }
 
