@@ -309,6 +309,13 @@ impl Client {
         self.stages.retain(|number, _| known.contains(number));
     }
 
+    /// What the server gave up on after it was sent (expired, or too large for a later connection)
+    /// is of no use here either. A limit of the server: identifiers begin again after a restart if
+    /// it holds nothing, so until then the client must not wait for the end of these.
+    pub(super) fn gives_up_beside(&mut self, held: &BTreeSet<u64>) {
+        self.coming.retain(|_, one| held.contains(&one.number));
+    }
+
     /// Whether the server has answered everything.
     pub(super) fn is_done(&self) -> bool {
         self.going.is_empty() && self.owes.is_empty()

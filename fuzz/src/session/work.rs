@@ -186,6 +186,9 @@ impl World {
     pub(super) fn restart(&mut self) {
         self.works = Works::default();
         self.client.is_restarted(|id| self.disk.has_received(id));
+        let held = self.held.values();
+        let held = held.map(|(number, _)| *number).collect();
+        self.client.gives_up_beside(&held);
         self.session = Session::new(ROOM);
         self.disk.restore(&mut self.session);
     }
