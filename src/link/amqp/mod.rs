@@ -19,7 +19,6 @@ mod message;
 mod probe;
 mod publisher;
 mod receiving;
-mod replies;
 mod sending;
 mod topology;
 mod watch;

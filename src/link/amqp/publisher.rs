@@ -98,8 +98,10 @@ impl Publisher {
             () = stop.cancelled() => return Ok(()),
         };
         let held = std::mem::take(&mut self.held);
-        let messages = &mut self.messages;
-        sending.run(channels, held, messages, &stop).await?;
+        tokio::select! {
+            why = sending.run(channels, held, &mut self.messages) => return Err(why),
+            () = stop.cancelled() => {}
+        }
         sending.close().await;
         Ok(())
     }

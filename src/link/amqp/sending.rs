@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::StreamExt as _;
 use lapin::message::{BasicReturnMessage, Delivery as RawDelivery};
 use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
 
 use super::connect::{Events, Open, answer};
 use super::exchanges::RECHECK;
-use super::flight::{Fate, Flight, Settled, confirmed, patience_for};
+use super::flight::{Fate, Flight, confirmed};
 use super::message::REPLIES;
 use super::publisher::{Publish, Purpose};
 use super::watch::{News, Watch};
-use super::{Outgoing, Shared, Standing, blocked, no_responder, replies, unconfirmed};
+use super::{Message, Outgoing, Shared, Standing, blocked, no_responder, unconfirmed};
 use crate::call::Fault;
 
 /// Messages taken from the queue at once.
@@ -85,24 +85,21 @@ impl Sending {
         }
     }
 
-    /// Serves until the connection is of no more use, and says why; `Ok` if it is to `stop`. Sends
-    /// first what was `held` back.
+    /// Serves until the connection is of no more use; says why. Sends first what was `held` back.
     pub async fn run(
         &mut self,
         channels: Channels,
         held: Vec<Publish>,
         messages: &mut mpsc::Receiver<Publish>,
-        stop: &CancellationToken,
-    ) -> Result<(), String> {
-        let mut ended = replies::take(&channels.replies, &self.shared);
+    ) -> String {
+        let mut replies = channels.replies.clone();
         let mut flight = Flight::new();
         let mut batch = held;
         let mut recheck = tokio::time::interval(RECHECK);
         recheck.reset();
-        let mut look = std::pin::pin!(tokio::time::sleep(SWEEP));
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let outcome = loop {
+        loop {
             for publish in batch.drain(..) {
                 let Some(ready) = self.ready(publish) else {
                     continue;
@@ -112,56 +109,47 @@ impl Sending {
                     Purpose::Answer(_) | Purpose::Park(_) => (&channels.answers, false),
                     Purpose::Event(_) => (&channels.events, false),
                 };
-                let due = Instant::now() + patience_for(&ready.purpose);
-                if look.is_elapsed() || look.deadline() > due {
-                    look.as_mut().reset(due);
-                }
-                let confirmed = confirmed(channel, mandatory, ready.message);
-                flight.start(ready.purpose, ready.last, confirmed);
-            }
-            if let Err(why) = self.settle_all(flight.oldest()) {
-                break Err(why);
+                flight.start(ready.purpose, ready.last, |number| {
+                    confirmed(number, channel, mandatory, ready.message)
+                });
             }
             let room = flight.room().min(BATCH);
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break Ok(()),
-                why = ended.recv() => {
-                    let why = why.filter(|why| !why.is_empty());
-                    let why = why.unwrap_or_else(|| self.watch.why());
-                    break Err(self.lost(why));
-                }
-                _ = messages.recv_many(&mut batch, room), if room > 0 => {}
-                () = &mut look, if !flight.is_empty() => {
-                    if let Err(why) = self.settle_all(flight.all()) {
-                        break Err(why);
+                Some((purpose, fate)) = flight.next() => {
+                    if let Err(why) = self.settle(purpose, fate) {
+                        return why;
                     }
-                    look.as_mut().reset(Instant::now() + flight.patience());
                 }
+                reply = replies.next() => match reply {
+                    Some(Ok(reply)) => self.reply(reply),
+                    Some(Err(error)) => return self.lost(error.to_string()),
+                    None => {
+                        let why = self.watch.why();
+                        return self.lost(why);
+                    }
+                },
+                _ = messages.recv_many(&mut batch, room), if room > 0 => {}
                 news = self.watch.next() => match news {
                     News::Blocked => self.block(flight.requests()),
                     News::Unblocked => self.unblock(),
-                    News::Lost(why) => break Err(self.lost(why)),
+                    News::Lost(why) => return self.lost(why),
                 },
                 _ = sweep.tick(), if !flight.is_empty() => {
-                    let overdue = flight.overdue().into_iter();
-                    let overdue = overdue.map(|purpose| (Some(purpose), Fate::Overdue));
-                    if let Err(why) = self.settle_all(overdue.collect()) {
-                        break Err(why);
+                    for purpose in flight.overdue() {
+                        if let Err(why) = self.settle(Some(purpose), Fate::Overdue) {
+                            return why;
+                        }
                     }
                     if flight.is_stuck() && !self.blocked {
-                        break Err(self.lost("the broker confirms nothing".into()));
+                        return self.lost("the broker confirms nothing".into());
                     }
                 }
                 _ = recheck.tick(), if self.shared.exchanges.any_trouble() => {
                     self.shared.exchanges.look(&self.open, true).await;
                 }
             }
-        };
-        // What the broker has taken since the last look is not to be sent again.
-        let known = flight.all().into_iter();
-        let taken = known.filter(|(_purpose, fate)| matches!(fate, Fate::Confirmed { .. }));
-        self.settle_all(taken.collect()).and(outcome)
+        }
     }
 
     /// Ends the connection in good order.
@@ -192,13 +180,7 @@ impl Sending {
         })
     }
 
-    /// Messages reached their fate. An error ends the session, once all are heard of.
-    fn settle_all(&self, settled: Vec<Settled>) -> Result<(), String> {
-        let settled = settled.into_iter();
-        let outcomes = settled.map(|(purpose, fate)| self.settle(purpose, fate));
-        outcomes.fold(Ok(()), Result::and)
-    }
-
+    /// A message reached its fate. An error ends the session.
     fn settle(&self, purpose: Option<Purpose>, fate: Fate) -> Result<(), String> {
         let (refused, why) = match fate {
             Fate::Confirmed { refused, returned } => {
@@ -236,6 +218,20 @@ impl Sending {
         if let Some(key) = key_of(message) {
             self.shared.fail(Purpose::Request(key), no_responder());
         }
+    }
+
+    fn reply(&self, reply: RawDelivery) {
+        let reason = match key_of(&reply) {
+            None => "foreign_reply",
+            Some(key) => {
+                let answer = Ok(Message::new(reply));
+                match self.shared.pending.complete(&key, answer) {
+                    Ok(()) => return,
+                    Err(_) => "late_reply",
+                }
+            }
+        };
+        self.shared.metrics.dropped("amqp", reason);
     }
 
     fn block(&mut self, requests: Vec<Purpose>) {
