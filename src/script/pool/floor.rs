@@ -254,9 +254,7 @@ impl Floor {
             if job.abandoned() {
                 continue;
             }
-            // One that ran just now may still be making the context for the next call.
-            let free = self.hosts.values_mut().filter(|host| host.is_free());
-            let free = free.take(2).min_by_key(|host| host.since);
+            let free = self.hosts.values_mut().find(|host| host.is_free());
             let host = match free {
                 None if !job.alone => self
                     .hosts
