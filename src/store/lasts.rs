@@ -72,7 +72,7 @@ impl Store {
         self.read(|db| {
             let mut find = db.prepare(
                 "SELECT channel, id, time, form, payload, caller, qos, expires, beside
-                 FROM last ORDER BY time, id",
+                 FROM last ORDER BY place",
             )?;
             find.query_map([], read)?.collect()
         })

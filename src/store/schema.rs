@@ -114,10 +114,12 @@ const VERSIONS: &[&str] = &[
     "
     -- The last event of each channel for which a client left one (MQTT's retained messages). `caller`
     -- is who left it, NULL for a bus; `qos` is NULL where it was no MQTT client; `beside` is JSON.
+    -- `place` is their order, which no clock disturbs.
     CREATE TABLE last (
-        channel TEXT PRIMARY KEY, id BLOB NOT NULL, time INTEGER NOT NULL, form INTEGER NOT NULL,
-        payload BLOB NOT NULL, caller TEXT, qos INTEGER, expires INTEGER, beside TEXT
-    ) WITHOUT ROWID;
+        place INTEGER PRIMARY KEY, channel TEXT NOT NULL UNIQUE, id BLOB NOT NULL,
+        time INTEGER NOT NULL, form INTEGER NOT NULL, payload BLOB NOT NULL, caller TEXT,
+        qos INTEGER, expires INTEGER, beside TEXT
+    );
 ",
     "
     -- Wills of MQTT clients that are connected, or lost for less than they may be. `device` is the

@@ -40,6 +40,12 @@ pub(super) async fn run(place: Place<'_>, clean: bool, load: Load) -> Result<Mea
             format!("{kind}-from-{number}"),
             format!("{kind}-to-{number}"),
         );
+        if !clean {
+            // Nothing of an earlier run.
+            for client in [&from, &to] {
+                connect(place, (client, true), None).await?;
+            }
+        }
         pairs.push(Pair {
             publisher: connect(place, (&from, clean), None).await?,
             subscriber: connect(place, (&to, clean), Some((&topic, 1))).await?,

@@ -45,6 +45,20 @@ impl Hub {
                 return tracing::error!(%fault, "retained messages cannot be read");
             }
         };
+        for forgotten in self.take_up(kept, by_name) {
+            if let Ok(Err(fault)) = forgotten.await {
+                tracing::warn!(%fault, "a retained message that has ended stays on disk");
+            }
+        }
+    }
+
+    /// Returns those that may not be told any more, which are being forgotten.
+    fn take_up(
+        &self,
+        kept: Vec<KeptLast>,
+        by_name: impl Fn(&str) -> Option<Caller>,
+    ) -> Vec<Keeping> {
+        let mut forgotten = Vec::new();
         let (mut inside, now) = (self.lasts.inside.lock(), unix_ms());
         for kept in kept {
             let channel = kept.channel.clone();
@@ -58,9 +72,10 @@ impl Hub {
             let last = restored(kept, by.flatten());
             match may && last.stands(now) && self.row(&channel).is_some() {
                 true => self.lasts.put(&mut inside, last),
-                false => drop(self.lasts.forget(&channel)),
+                false => forgotten.push(self.lasts.forget(&channel)),
             }
         }
+        forgotten
     }
 }
 
