@@ -168,6 +168,12 @@ async fn what_a_broker_keeps_is_not_kept_twice() {
     first.publish("live/b", "news".into()).await;
     let expected = texts(&[("live/a", "\"told\""), ("live/b", "\"news\"")]);
     assert_eq!(first.texts(), expected);
+    // Behind what that changes on disk.
+    let empty = Manner {
+        empty: true,
+        ..manner(1, None)
+    };
+    first.leave("live/c", "", &empty).await.unwrap();
     drop(first);
     let second = again(directory.path(), |_| Some(anyone())).await;
     assert!(second.lasts().is_empty(), "the broker tells it again");
