@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use super::acl::Acl;
-use super::mentions::Mentions;
 use super::wire::Script;
 
 /// The endings of scripts that this build can run.
@@ -101,7 +100,6 @@ impl Library {
                 Arc::new(Script {
                     number: self.next.fetch_add(1, Ordering::Relaxed),
                     path: name,
-                    mentions: Mentions::of(&source),
                     source: source.into(),
                 })
             }

@@ -13,7 +13,6 @@ mod js;
 mod library;
 #[cfg(feature = "lua")]
 mod lua;
-mod mentions;
 mod pool;
 mod reach;
 mod service;

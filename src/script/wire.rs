@@ -11,7 +11,6 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use self::fields::{Reader, Writer, broken};
-use super::mentions::Mentions;
 
 /// The length field in front of each frame: 4 bytes, little endian, counts what follows it.
 const HEADER: usize = 4;
@@ -64,8 +63,6 @@ pub struct Script {
     pub path: String,
     /// The text.
     pub source: Bytes,
-    /// What it mentions.
-    pub mentions: Mentions,
 }
 
 /// One call of a script.

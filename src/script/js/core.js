@@ -1,5 +1,5 @@
-// The surface of scriptr's scripts that is more than a function: modules and built-in objects.
-// Evaluated when a script touches the first of them.
+// The surface of scriptr's scripts that is more than a function: built-in objects, and modules, which
+// it returns.
 (function (serve, say, http, publish) {
   "use strict";
   var codes = {
@@ -166,25 +166,38 @@
     queue: { getInstance: function (channel) { return topic(String(channel)); } }
   };
 
-  return {
-    modules: modules,
-    globals: {
-      storage: storage,
-      subscribe: subscribe,
-      schedule: function (script, when) {
-        if (when instanceof Date) when = when.toISOString();
-        return serve("schedule", { script: String(script), when: String(when) });
-      },
-      unschedule: function (handle) {
-        return attempt(function () {
-          serve("unschedule", { handle: String(handle) });
-        });
-      },
-      isIdInAcl: function (id, acl) {
-        return serve("acl", { id: String(id), acl: String(acl) });
-      },
-      // callway adds what its listener allows by itself.
-      configuration: { crossDomainHeaders: {} }
-    }
+  var globals = {
+    storage: storage,
+    subscribe: subscribe,
+    schedule: function (script, when) {
+      if (when instanceof Date) when = when.toISOString();
+      return serve("schedule", { script: String(script), when: String(when) });
+    },
+    unschedule: function (handle) {
+      return attempt(function () {
+        serve("unschedule", { handle: String(handle) });
+      });
+    },
+    isIdInAcl: function (id, acl) {
+      return serve("acl", { id: String(id), acl: String(acl) });
+    },
+    // callway adds what its listener allows by itself.
+    configuration: { crossDomainHeaders: {} }
   };
+  function own(name, value) {
+    var property = { value: value, writable: true, enumerable: true, configurable: true };
+    Object.defineProperty(globalThis, name, property);
+  }
+  for (var name in globals) own(name, globals[name]);
+  // To touch one of these throws; a script may use the name for something of its own.
+  [
+    "isGroupInAcl", "runAs", "sendMail", "jsonToXml", "xmlToJson", "push", "pushToGroup", "tweet"
+  ].forEach(function (name) {
+    Object.defineProperty(globalThis, name, {
+      get: missing(name),
+      set: function (value) { own(name, value); },
+      configurable: true
+    });
+  });
+  return modules;
 })

@@ -1,13 +1,14 @@
-//! What every script finds beside the language, made anew for each call.
+//! What every script finds beside the language.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rquickjs::function::{Opt, Rest};
 use rquickjs::{Coerced, Ctx, Error, Exception, Function, Object, Value};
+use uuid::Uuid;
 
-use super::function::function;
 use crate::script::host::Session;
 use crate::script::wire::{Ask, Thrown};
 
@@ -22,7 +23,7 @@ pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<(), Error> {
         let params = text(&ctx, params.0)?;
         ask(&ctx, &s, Ask::Call(method.0, params.into()))
     };
-    callway.set("call", function(ctx, call)?)?;
+    callway.set("call", Function::new(ctx.clone(), call)?)?;
     callway.set("publish", publish(ctx, session, false)?)?;
     globals.set("callway", callway)?;
     globals.set("publish", publish(ctx, session, true)?)?;
@@ -32,21 +33,30 @@ pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<(), Error> {
         let options = text(&ctx, options.0)?;
         ask(&ctx, &s, Ask::Http(options.into()))
     };
-    http.set("request", function(ctx, request)?)?;
+    http.set("request", Function::new(ctx.clone(), request)?)?;
     globals.set("http", http)?;
     let atob = |ctx: Ctx<'js>, text: Coerced<String>| {
         let bytes = BASE64.decode(text.trim());
         let bytes = bytes.map_err(|_| Exception::throw_type(&ctx, "atob: not base64"))?;
         Ok::<_, Error>(bytes.into_iter().map(char::from).collect::<String>())
     };
-    globals.set("atob", function(ctx, atob)?)?;
+    globals.set("atob", Function::new(ctx.clone(), atob)?)?;
     let btoa = |ctx: Ctx<'js>, text: Coerced<String>| {
         let bytes: Result<Vec<u8>, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
         let bytes =
             bytes.map_err(|_| Exception::throw_type(&ctx, "btoa: a character above 255"))?;
         Ok::<_, Error>(BASE64.encode(bytes))
     };
-    globals.set("btoa", function(ctx, btoa)?)
+    globals.set("btoa", Function::new(ctx.clone(), btoa)?)?;
+    // The engine's own generator is set back with the rest, and would say the same in each call.
+    let seed = Uuid::new_v4().as_u64_pair().0;
+    let generator = RefCell::new(fastrand::Rng::with_seed(seed));
+    let random = move || generator.borrow_mut().f64();
+    let math: Object = globals.get("Math")?;
+    math.set(
+        "random",
+        Function::new(ctx.clone(), random)?.with_name("random")?,
+    )
 }
 
 /// Publishes and waits until the event is kept. `bare` sends a string as it is, not as JSON.
@@ -64,7 +74,7 @@ fn publish<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, bare: bool) -> Result<Fun
         }
         Ok::<_, Error>(kept)
     };
-    function(ctx, publish)
+    Function::new(ctx.clone(), publish)
 }
 
 fn console<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
@@ -82,11 +92,11 @@ fn console<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Er
             s.log(level, &shown?.join(" "));
             Ok::<_, Error>(())
         };
-        console.set(name, function(ctx, say)?)?;
+        console.set(name, Function::new(ctx.clone(), say)?)?;
     }
     let s = session.clone();
     let level = move |level: Coerced<String>| s.set_level(&level);
-    console.set("setLevel", function(ctx, level)?)?;
+    console.set("setLevel", Function::new(ctx.clone(), level)?)?;
     Ok(console)
 }
 
@@ -102,13 +112,13 @@ fn response<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, E
         s.set_status(whole)
             .map_err(|text| Exception::throw_type(&ctx, text))
     };
-    response.set("setStatus", function(ctx, status)?)?;
+    response.set("setStatus", Function::new(ctx.clone(), status)?)?;
     let s = session.clone();
     let header = move |ctx: Ctx<'js>, name: Coerced<String>, value: Coerced<String>| {
         s.header(&name, &value, true)
             .map_err(|text| Exception::throw_type(&ctx, text))
     };
-    response.set("setHeader", function(ctx, header)?)?;
+    response.set("setHeader", Function::new(ctx.clone(), header)?)?;
     let s = session.clone();
     let headers = move |ctx: Ctx<'js>, headers: Object<'js>| {
         for pair in headers.props::<String, Coerced<String>>() {
@@ -118,16 +128,16 @@ fn response<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, E
         }
         Ok::<_, Error>(())
     };
-    response.set("addHeaders", function(ctx, headers)?)?;
+    response.set("addHeaders", Function::new(ctx.clone(), headers)?)?;
     let s = session.clone();
     let write = move |ctx: Ctx<'js>, value: Value<'js>| {
         s.write(show(&ctx, value)?.as_bytes())
             .map_err(|text| Exception::throw_range(&ctx, text))
     };
-    response.set("write", function(ctx, write)?)?;
-    response.set("flush", function(ctx, || {})?)?;
+    response.set("write", Function::new(ctx.clone(), write)?)?;
+    response.set("flush", Function::new(ctx.clone(), || {})?)?;
     let s = session.clone();
-    response.set("close", function(ctx, move || s.close())?)?;
+    response.set("close", Function::new(ctx.clone(), move || s.close())?)?;
     Ok(response)
 }
 

@@ -1,74 +1,34 @@
-//! `require`: core modules and other scripts, loaded at most once in a call.
+//! `require`: modules from the script directory, and those that there are without a file.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
-use rquickjs::{Coerced, Ctx, Error, Function, Object, Persistent, Value};
+use rquickjs::{Ctx, Error, Function, Object};
 
-use super::core;
-use super::function::function;
 use super::globals::throw;
 use super::names::top_level;
-use super::world::{compile, options};
+use super::script::{compile, options};
 use crate::script::host::Session;
 
-/// The modules of one call; nothing before the first `require`.
-#[derive(Default)]
-pub struct Modules(Rc<RefCell<Option<Kept>>>);
-
-/// The `require` of the script that was called.
-type Kept = Persistent<Function<'static>>;
-
-impl Modules {
-    /// `require` as the script at `path` sees it.
-    pub fn require<'js>(
-        &self,
-        ctx: &Ctx<'js>,
-        session: &Rc<Session>,
-        path: &str,
-    ) -> Result<Function<'js>, Error> {
-        let (kept, session, from) = (self.0.clone(), session.clone(), path.to_owned());
-        let require = move |ctx: Ctx<'js>, path: Coerced<String>| {
-            let found = kept.borrow().clone();
-            let require = match found {
-                Some(require) => require.restore(&ctx)?,
-                None => {
-                    let require = make(&ctx, &session, &from)?;
-                    *kept.borrow_mut() = Some(Persistent::save(&ctx, require.clone()));
-                    require
-                }
-            };
-            require.call::<_, Value>((path.0,))
-        };
-        function(ctx, require)
-    }
-
-    /// Lets go of what the interpreter's own collector cannot see.
-    pub fn forget(&self) {
-        self.0.borrow_mut().take();
-    }
-}
-
-fn make<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, from: &str) -> Result<Function<'js>, Error> {
+/// What makes a `require` for the script at a path. `own` are the modules without a file.
+pub fn require<'js>(
+    ctx: &Ctx<'js>,
+    session: &Rc<Session>,
+    own: Object<'js>,
+) -> Result<Function<'js>, Error> {
     let session = session.clone();
     let load = move |ctx: Ctx<'js>, path: String, from: String| load(&ctx, &session, &path, &from);
-    let load = function(ctx, load)?;
+    let load = Function::new(ctx.clone(), load)?;
     let prelude: Function = ctx.eval_with_options(include_str!("require.js"), options(""))?;
-    prelude.call((load, from))
+    prelude.call((load, own))
 }
 
-/// A module, compiled: `{path, code}`; or `{core}`, one that is there without a file.
+/// A module, compiled: `{path, code}`.
 fn load<'js>(
     ctx: &Ctx<'js>,
     session: &Rc<Session>,
     path: &str,
     from: &str,
 ) -> Result<Object<'js>, Error> {
-    let found = Object::new(ctx.clone())?;
-    if let Some(module) = core::module(ctx, session, path)? {
-        found.set("core", module)?;
-        return Ok(found);
-    }
     let script = session
         .module(path, from)
         .map_err(|thrown| throw(ctx, &thrown))?;
@@ -80,9 +40,8 @@ fn load<'js>(
         ));
     }
     tail.push('}');
-    core::define(ctx, session, script.mentions)?;
-    let code = compile(ctx, &script.path, &script.source, &tail)?;
+    let found = Object::new(ctx.clone())?;
+    found.set("code", compile(ctx, &script.path, &script.source, &tail)?)?;
     found.set("path", script.path)?;
-    found.set("code", code)?;
     Ok(found)
 }

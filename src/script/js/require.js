@@ -1,13 +1,12 @@
 // Modules: what they put into exports, or else their top-level functions and variables.
-(function (load, script) {
+(function (load, own) {
   "use strict";
-  var loaded = Object.create(null), core = Object.create(null);
-  function requireFrom(from) {
+  var loaded = Object.create(null), has = Object.prototype.hasOwnProperty;
+  return function requireFrom(from) {
     return function require(path) {
       path = String(path);
-      if (core[path]) return core[path];
+      if (has.call(own, path)) return own[path];
       var found = load(path, from);
-      if (found.core) return core[path] = found.core;
       if (loaded[found.path]) return loaded[found.path].exports;
       var module = loaded[found.path] = { exports: {} };
       var before = module.exports;
@@ -17,6 +16,5 @@
       }
       return module.exports;
     };
-  }
-  return requireFrom(script);
+  };
 })

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use bytes::{Buf as _, Bytes};
 
-use super::{End, Finished, HEADER, HttpWork, Mentions, Problem, Response, Script, WireForm, Work};
+use super::{End, Finished, HEADER, HttpWork, Problem, Response, Script, WireForm, Work};
 
 pub(super) fn broken() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "not a frame")
@@ -65,7 +65,6 @@ impl<'a> Writer<'a> {
         self.u32(script.number)
             .text(&script.path)
             .bytes(&script.source)
-            .u32(script.mentions.0)
     }
 
     pub(super) fn work(&mut self, work: &Work) -> &mut Self {
@@ -164,7 +163,6 @@ impl Reader {
             number: self.u32()?,
             path: self.text()?,
             source: self.bytes()?,
-            mentions: Mentions(self.u32()?),
         })
     }
 

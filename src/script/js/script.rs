@@ -1,0 +1,91 @@
+//! One script in a context: what it finds there, how it gets there, how it runs.
+
+use std::rc::Rc;
+
+use rquickjs::context::EvalOptions;
+use rquickjs::function::This;
+use rquickjs::{CatchResultExt, Context, Ctx, Error, Exception, Function, Object, Value};
+
+use super::outcome::{failed, problem, settle};
+use super::request::{HEADERS, request};
+use super::{core, globals, modules};
+use crate::script::host::Session;
+use crate::script::wire::{End, Problem, Script, Work};
+
+/// Stands in front of each script, so that `return` works at its top level and its variables are
+/// its own. On the first line, so that lines keep their numbers.
+pub const HEAD: &str = "(function(require,exports,module){";
+
+/// Makes what every script finds, and returns what [`load`] and [`run`] need of it.
+///
+/// All functions of ours are made here: one that is made in a call is never freed.
+pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
+    globals::define(ctx, session)?;
+    let own = core::define(ctx, session)?;
+    let root = Object::new(ctx.clone())?;
+    root.set("requireFrom", modules::require(ctx, session, own)?)?;
+    let headers: Function = ctx.eval_with_options(HEADERS, options(""))?;
+    root.set("headers", headers)?;
+    Ok(root)
+}
+
+/// Compiles the script that is to run.
+pub fn load<'js>(
+    ctx: &Ctx<'js>,
+    root: &Object<'js>,
+    session: &Session,
+    script: &Script,
+) -> Result<(), End> {
+    let load = || {
+        let require: Function = root.get("requireFrom")?;
+        let require: Function = require.call((script.path.as_str(),))?;
+        root.set("require", require)?;
+        root.set("script", compile(ctx, &script.path, &script.source, "")?)
+    };
+    load().catch(ctx).map_err(|error| failed(session, &error))
+}
+
+/// Runs what was loaded, to its result as JSON text.
+pub fn run<'js>(
+    ctx: &Ctx<'js>,
+    root: &Object<'js>,
+    session: &Session,
+    work: &Work,
+    script: &Script,
+) -> Result<Vec<u8>, End> {
+    let run = || {
+        let globals = ctx.globals();
+        globals.set("request", request(ctx, root, work, script)?)?;
+        let (function, require): (Function, Function) = (root.get("script")?, root.get("require")?);
+        let value: Value = function.call((This(globals), require))?;
+        settle(ctx, value, session)
+    };
+    let text = run().catch(ctx);
+    text.map_err(|error| failed(session, &error))?
+}
+
+/// Compiles without running.
+pub fn check(context: &Context, path: &str, source: &[u8]) -> Result<(), Problem> {
+    context.with(|ctx| {
+        let compiled = compile(&ctx, path, source, "").catch(&ctx);
+        compiled.map(drop).map_err(|error| problem(&error))
+    })
+}
+
+pub fn options(path: &str) -> EvalOptions {
+    let mut options = EvalOptions::default();
+    options.strict = false;
+    options.filename = Some(path.to_owned());
+    options
+}
+
+pub fn compile<'js>(
+    ctx: &Ctx<'js>,
+    path: &str,
+    source: &[u8],
+    tail: &str,
+) -> Result<Function<'js>, Error> {
+    let source = std::str::from_utf8(source)
+        .map_err(|_| Exception::throw_syntax(ctx, "the script is not UTF-8"))?;
+    ctx.eval_with_options(format!("{HEAD}{source}\n{tail}}})"), options(path))
+}
