@@ -24,6 +24,7 @@ const BOUND: [(&str, &[&str]); 7] = [
     ("rquickjs", &["script/"]),
     ("mlua", &["script/"]),
     ("seccompiler", &["script/"]),
+    ("unsafe", &["script/js/realm/"]),
     ("rusqlite", &["store/"]),
 ];
 const LONGEST: usize = 450;

@@ -4,25 +4,23 @@ use std::rc::Rc;
 
 use rquickjs::{Ctx, Error, Function, Object};
 
+use super::core;
 use super::globals::throw;
 use super::names::top_level;
 use super::script::{compile, options};
 use crate::script::host::Session;
 
-/// What makes a `require` for the script at a path. `own` are the modules without a file.
-pub fn require<'js>(
-    ctx: &Ctx<'js>,
-    session: &Rc<Session>,
-    own: Object<'js>,
-) -> Result<Function<'js>, Error> {
-    let session = session.clone();
-    let load = move |ctx: Ctx<'js>, path: String, from: String| load(&ctx, &session, &path, &from);
+/// `core()`, which defines what is built in, and `requireFrom(path)`, which makes the `require` of
+/// the script at a path.
+pub fn prelude<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
+    let s = session.clone();
+    let load = move |ctx: Ctx<'js>, path: String, from: String| load(&ctx, &s, &path, &from);
     let load = Function::new(ctx.clone(), load)?;
-    let prelude: Function = ctx.eval_with_options(include_str!("require.js"), options(""))?;
-    prelude.call((load, own))
+    let make: Function = ctx.eval_with_options(include_str!("require.js"), options(""))?;
+    make.call((load, core::compiler(ctx)?, core::serve(ctx, session)?))
 }
 
-/// A module, compiled: `{path, code}`.
+/// A module, compiled: `{path, code, wantsCore}`.
 fn load<'js>(
     ctx: &Ctx<'js>,
     session: &Rc<Session>,
@@ -42,6 +40,7 @@ fn load<'js>(
     tail.push('}');
     let found = Object::new(ctx.clone())?;
     found.set("code", compile(ctx, &script.path, &script.source, &tail)?)?;
+    found.set("wantsCore", core::is_wanted(&script.source))?;
     found.set("path", script.path)?;
     Ok(found)
 }

@@ -1,13 +1,20 @@
 // Modules: what they put into exports, or else their top-level functions and variables.
-(function (load, own) {
+(function (load, compileCore, serve) {
   "use strict";
   var loaded = Object.create(null), has = Object.prototype.hasOwnProperty;
-  return function requireFrom(from) {
+  var say = console, request = http.request, publishBare = publish;
+  var own;
+  // The built-in objects, and the modules that there are without a file.
+  function core() {
+    return own || (own = compileCore()(serve, say, request, publishBare));
+  }
+  function requireFrom(from) {
     return function require(path) {
       path = String(path);
-      if (has.call(own, path)) return own[path];
+      if (has.call(core(), path)) return own[path];
       var found = load(path, from);
       if (loaded[found.path]) return loaded[found.path].exports;
+      if (found.wantsCore) core();
       var module = loaded[found.path] = { exports: {} };
       var before = module.exports;
       var names = found.code.call(module.exports, requireFrom(found.path), module.exports, module);
@@ -16,5 +23,6 @@
       }
       return module.exports;
     };
-  };
+  }
+  return { core: core, requireFrom: requireFrom };
 })

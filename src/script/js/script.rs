@@ -21,9 +21,7 @@ pub const HEAD: &str = "(function(require,exports,module){";
 /// All functions of ours are made here: one that is made in a call is never freed.
 pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
     globals::define(ctx, session)?;
-    let own = core::define(ctx, session)?;
-    let root = Object::new(ctx.clone())?;
-    root.set("requireFrom", modules::require(ctx, session, own)?)?;
+    let root = modules::prelude(ctx, session)?;
     let headers: Function = ctx.eval_with_options(HEADERS, options(""))?;
     root.set("headers", headers)?;
     Ok(root)
@@ -37,6 +35,9 @@ pub fn load<'js>(
     script: &Script,
 ) -> Result<(), End> {
     let load = || {
+        if core::is_wanted(&script.source) {
+            root.get::<_, Function>("core")?.call::<_, ()>(())?;
+        }
         let require: Function = root.get("requireFrom")?;
         let require: Function = require.call((script.path.as_str(),))?;
         root.set("require", require)?;

@@ -11,6 +11,7 @@ fn script(body: &str) -> String {
     format!(
         "function heard(title, type, message, code)
             log(title .. ' ' .. type .. ' [' .. message .. '] [' .. code .. ']')
+            set(title .. type, true)
         end
         return function()
             local app = getApp()
@@ -161,14 +162,15 @@ async fn messages_are_bounded_both_ways() {
     let url = echo.url();
     let body = format!(
         "app.createWebsocket('a', '{url}')
-         wait(0.3)
+         while not aOnOpen do wait(0.05) end
          log(pcall(app.sendWebsocketMessage, 'a', string.rep('x', 5000)))
          app.createWebsocket('b', '{url}')
          app.sendWebsocketMessage('b', 'big')
          log(pcall(app.sendWebsocketMessage, 'a', {{}}))
          log(pcall(app.createWebsocket, nil, '{url}'))
          app.sendWebsocketMessage('a', string.rep('x', 4000))
-         wait(0.3)
+         while not aOnMessage do wait(0.05) end
+         app.sendWebsocketMessage('a', 'deaf')
          for i = 1, 3000 do app.sendWebsocketMessage('a', string.rep('y', 4000)) end"
     );
     let options =

@@ -1,6 +1,6 @@
-//! A WebSocket server that sends back what it is sent (100,000 bytes for `big`), and remembers with
-//! what it was asked, what it heard and how clients left. Of the protocols that it is offered it
-//! takes any but `unknown`.
+//! A WebSocket server that sends back what it is sent (100,000 bytes for `big`; after `deaf` it reads
+//! no more), and remembers with what it was asked, what it heard and how clients left. Of the
+//! protocols that it is offered it takes any but `unknown`.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -151,6 +151,9 @@ async fn talk(
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) if text.as_str() == "big" => {
                     socket.send(Message::text("x".repeat(100_000))).await.ok();
+                }
+                Some(Ok(Message::Text(text))) if text.as_str() == "deaf" => {
+                    std::future::pending::<()>().await;
                 }
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                     if let Message::Text(text) = &message {

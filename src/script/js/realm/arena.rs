@@ -2,8 +2,8 @@
 //! too large for it.
 //!
 //! What the allocator knows lies at the beginning of the piece itself, so that a copy of the piece
-//! is complete. Blocks are of classes of sizes; a freed one waits for the next of its class and is
-//! never split nor joined: between two calls everything is set back anyway.
+//! is complete. A freed block waits for one of its class of sizes, or is split for a smaller one. It
+//! is never joined to another: after each call everything is set back anyway.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull, null_mut};
@@ -18,6 +18,8 @@ const ALIGN: usize = size_of::<usize>();
 const STEP: usize = ALIGN;
 const FINE: usize = 512;
 const CLASSES: usize = FINE / STEP + 1 + 8 * (LARGEST / FINE).ilog2() as usize;
+/// A rest of fewer bytes is not worth splitting off.
+const REST: usize = 64;
 
 /// Where the piece begins.
 #[repr(C)]
@@ -26,8 +28,42 @@ struct Head {
     top: usize,
     /// The first of the system's blocks.
     outside: *mut Outside,
-    /// Freed blocks of each class; each holds the address of the next.
+    /// A bit for each class of which there are freed blocks.
+    any: [u64; CLASSES.div_ceil(64)],
+    /// The freed blocks of each class; each holds the address of the next.
     free: [*mut u8; CLASSES],
+}
+
+impl Head {
+    /// A freed block of this class, or else of the next larger one of which there is any.
+    fn take(&mut self, class: usize) -> Option<*mut u8> {
+        let mut word = class / 64;
+        let mut bits = self.any[word] & (!0 << (class % 64));
+        while bits == 0 {
+            word += 1;
+            bits = *self.any.get(word)?;
+        }
+        let found = word * 64 + bits.trailing_zeros() as usize;
+        let block = self.free[found];
+        // SAFETY: a freed block holds the address of the next of its class.
+        self.free[found] = unsafe { block.cast::<*mut u8>().read() };
+        if self.free[found].is_null() {
+            self.any[word] &= !(1 << (found % 64));
+        }
+        Some(block)
+    }
+
+    /// # Safety
+    /// The block is one of the piece, with its size before it, and nothing uses it any more.
+    unsafe fn give(&mut self, block: *mut u8) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let class = class_below(Arena::size(block));
+            block.cast::<*mut u8>().write(self.free[class]);
+            self.free[class] = block;
+            self.any[class / 64] |= 1 << (class % 64);
+        }
+    }
 }
 
 /// What stands before a block of the system's.
@@ -58,6 +94,7 @@ impl Arena {
             arena.head().write(Head {
                 top: size_of::<Head>(),
                 outside: null_mut(),
+                any: [0; CLASSES.div_ceil(64)],
                 free: [null_mut(); CLASSES],
             });
         }
@@ -70,25 +107,29 @@ impl Arena {
 
     /// A block of at least `size` bytes; null if there is none to be had.
     pub fn take(&self, size: usize) -> *mut u8 {
-        let head = self.head();
         let Some((class, size)) = class(size) else {
             return self.take_outside(size);
         };
-        // SAFETY: a freed block is of this arena and holds the address of the next; the new one
-        // lies behind all that were cut off before, within the piece.
+        // SAFETY: blocks lie within the piece, each behind the field with its size; those that are
+        // freed are nobody else's, and a new one lies behind all that were cut off before.
         unsafe {
-            let freed = (*head).free[class];
-            if !freed.is_null() {
-                (*head).free[class] = freed.cast::<*mut u8>().read();
-                return freed;
+            let head = &mut *self.head();
+            if let Some(block) = head.take(class) {
+                let rest = Arena::size(block) - size;
+                if rest >= ALIGN + REST {
+                    set_size(block, size);
+                    let rest_of_it = block.add(size + ALIGN);
+                    set_size(rest_of_it, rest - ALIGN);
+                    head.give(rest_of_it);
+                }
+                return block;
             }
-            let end = (*head).top + ALIGN + size;
-            if end > SIZE {
+            if head.top + ALIGN + size > SIZE {
                 return self.take_outside(size);
             }
-            let block = self.0.as_ptr().add((*head).top + ALIGN);
-            (*head).top = end;
-            block.sub(ALIGN).cast::<usize>().write(size);
+            let block = self.0.as_ptr().add(head.top + ALIGN);
+            head.top += ALIGN + size;
+            set_size(block, size);
             block
         }
     }
@@ -133,27 +174,22 @@ impl Arena {
     /// # Safety
     /// It was taken from this arena and not given back, and nothing uses it any more.
     pub unsafe fn give(&self, block: *mut u8) {
-        let head = self.head();
-        // SAFETY: the block is the caller's to give; where it lies says where it comes from.
+        if self.holds(block) {
+            // SAFETY: a block of this piece, which is the caller's to give.
+            return unsafe { (*self.head()).give(block) };
+        }
+        // SAFETY: as it is not of this piece it was taken from the system, and is in the list.
         unsafe {
-            match class(Arena::size(block)) {
-                Some((class, _)) if self.holds(block) => {
-                    block.cast::<*mut u8>().write((*head).free[class]);
-                    (*head).free[class] = block;
-                }
-                _ => {
-                    let own = block.cast::<Outside>().sub(1);
-                    let (before, next) = ((*own).before, (*own).next);
-                    match before.is_null() {
-                        true => (*head).outside = next,
-                        false => (*before).next = next,
-                    }
-                    if !next.is_null() {
-                        (*next).before = before;
-                    }
-                    free_outside(own);
-                }
+            let own = block.cast::<Outside>().sub(1);
+            let (before, next) = ((*own).before, (*own).next);
+            match before.is_null() {
+                true => (*self.head()).outside = next,
+                false => (*before).next = next,
             }
+            if !next.is_null() {
+                (*next).before = before;
+            }
+            free_outside(own);
         }
     }
 
@@ -204,20 +240,31 @@ impl Drop for Arena {
     }
 }
 
-/// The class for blocks of at least `size` bytes, and how many they have.
+/// The class whose blocks have at least `size` bytes, and how many a new one has.
 fn class(size: usize) -> Option<(usize, usize)> {
+    let room = match size {
+        ..=FINE => size.max(1).next_multiple_of(STEP),
+        ..=LARGEST => size.next_multiple_of(1 << ((size - 1).ilog2() - 3)),
+        _ => return None,
+    };
+    Some((class_below(room), room))
+}
+
+/// The class of a block that has `size` bytes: the largest for which these are enough.
+fn class_below(size: usize) -> usize {
     if size <= FINE {
-        let steps = size.div_ceil(STEP).max(1);
-        return Some((steps, steps * STEP));
+        return size / STEP;
     }
-    if size > LARGEST {
-        return None;
-    }
-    let doubling = (size - 1).ilog2();
-    let step = 1 << (doubling - 3);
-    let steps = (size - (1 << doubling)).div_ceil(step);
-    let before = FINE / STEP + 8 * (doubling - FINE.ilog2()) as usize;
-    Some((before + steps, (1 << doubling) + steps * step))
+    let doubling = size.ilog2();
+    let steps = (size >> (doubling - 3)) - 8;
+    FINE / STEP + 8 * (doubling - FINE.ilog2()) as usize + steps
+}
+
+/// # Safety
+/// Before the block there is room for its size.
+unsafe fn set_size(block: *mut u8, size: usize) {
+    // SAFETY: promised by the caller.
+    unsafe { block.sub(ALIGN).cast::<usize>().write(size) };
 }
 
 fn outside(size: usize) -> Option<Layout> {
@@ -249,6 +296,10 @@ mod tests {
             let (class, room) = class(size).unwrap();
             assert!(
                 room >= size && room <= size.next_multiple_of(STEP) * 9 / 8,
+                "{size}"
+            );
+            assert!(
+                class_below(size) == class || class_below(size) == class - 1,
                 "{size}"
             );
             assert!(class < CLASSES && room.is_multiple_of(ALIGN), "{size}");
