@@ -16,8 +16,8 @@ const TRANSPORTS: [&str; 9] = [
 ];
 /// No transport in these: they are the same for all.
 const PURE: [&str; 5] = ["call/", "auth/", "router/", "dialect/", "channel/"];
-/// A library, and the only folders that may name it.
-const BOUND: [(&str, &[&str]); 7] = [
+/// A library (or what is not safe), and the only folders that may name it.
+const BOUND: [(&str, &[&str]); 8] = [
     ("rumqttc", &["link/"]),
     ("lapin", &["link/"]),
     ("tungstenite", &["ingress/", "client/"]),
