@@ -16,8 +16,8 @@ const TRANSPORTS: [&str; 9] = [
 ];
 /// No transport in these: they are the same for all.
 const PURE: [&str; 5] = ["call/", "auth/", "router/", "dialect/", "channel/"];
-/// A library (or what is not safe), and the only folders that may name it.
-const BOUND: [(&str, &[&str]); 8] = [
+/// A library, or what it takes care to use, and the only folders that may name it.
+const BOUND: [(&str, &[&str]); 10] = [
     ("rumqttc", &["link/"]),
     ("lapin", &["link/"]),
     ("tungstenite", &["ingress/", "client/"]),
@@ -25,6 +25,8 @@ const BOUND: [(&str, &[&str]); 8] = [
     ("mlua", &["script/"]),
     ("seccompiler", &["script/"]),
     ("unsafe", &["script/js/realm/"]),
+    ("Persistent", &["script/js/realm/"]),
+    ("Function::new(", &["script/js/realm/"]),
     ("rusqlite", &["store/"]),
 ];
 const LONGEST: usize = 450;

@@ -100,7 +100,7 @@ impl Engines {
         }
     }
 
-    /// Makes the next fresh world ahead, so that the next call need not wait for it.
+    /// Makes ready what the next call finds, so that it need not wait for it.
     fn prepare(&mut self) {
         #[cfg(feature = "js")]
         self.js.prepare();

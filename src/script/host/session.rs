@@ -1,6 +1,7 @@
 //! What the running script has said and asked for, the same for both languages.
 
 use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,11 @@ pub struct Session {
     level: Cell<usize>,
     response: RefCell<Option<Response>>,
     closed: Cell<bool>,
+    /// Keys of this process's own.
+    seeds: RandomState,
+    seed: Cell<u64>,
+    /// What is asked is refused.
+    alone: Cell<bool>,
 }
 
 impl Session {
@@ -45,17 +51,34 @@ impl Session {
             level: Cell::new(0),
             response: RefCell::default(),
             closed: Cell::new(false),
+            seeds: RandomState::new(),
+            seed: Cell::new(0),
+            alone: Cell::new(false),
         }
     }
 
     /// A call begins.
-    pub fn begin(&self, _work: &Work, script: &Script) {
+    pub fn begin(&self, work: &Work, script: &Script) {
         self.budget.begin();
+        self.seed.set(self.seeds.hash_one(work.id));
         self.file.borrow_mut().clone_from(&script.path);
         self.log.borrow_mut().clear();
         self.level.set(0);
         *self.response.borrow_mut() = None;
         self.closed.set(false);
+    }
+
+    /// What the call's random numbers begin with; it says nothing about another call's.
+    pub fn seed(&self) -> u64 {
+        self.seed.get()
+    }
+
+    /// Works without the daemon: what is asked meanwhile is refused.
+    pub fn alone<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.alone.set(true);
+        let result = work();
+        self.alone.set(false);
+        result
     }
 
     /// A call is over: what is sent to the daemon.
@@ -204,6 +227,13 @@ impl Session {
     fn wait(&self, ask: Ask) -> Result<Answer, Thrown> {
         if self.budget.over() {
             return Err(cancelled());
+        }
+        if self.alone.get() {
+            return Err(Thrown {
+                kind: "invalid_request".into(),
+                message: "a script asks for nothing before it is called".into(),
+                data: Bytes::new(),
+            });
         }
         match self.link.ask(ask) {
             Ok(Some(answer)) => Ok(answer),

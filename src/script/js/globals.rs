@@ -7,60 +7,73 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rquickjs::function::{Opt, Rest};
 use rquickjs::{Coerced, Ctx, Error, Exception, Function, Object, Value};
-use uuid::Uuid;
 
+use super::realm::Natives;
 use crate::script::host::Session;
 use crate::script::wire::{Ask, Thrown};
 
 /// Defines all of it. In Rust, because there is nothing to parse then.
-pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<(), Error> {
+pub fn define<'js>(natives: &Natives<'js>, session: &Rc<Session>) -> Result<(), Error> {
+    let ctx = natives.ctx();
     let globals = ctx.globals();
-    globals.set("console", console(ctx, session)?)?;
-    globals.set("response", response(ctx, session)?)?;
+    globals.set("console", console(natives, session)?)?;
+    globals.set("response", response(natives, session)?)?;
     let callway = Object::new(ctx.clone())?;
     let s = session.clone();
     let call = move |ctx: Ctx<'js>, method: Coerced<String>, params: Opt<Value<'js>>| {
         let params = text(&ctx, params.0)?;
         ask(&ctx, &s, Ask::Call(method.0, params.into()))
     };
-    callway.set("call", Function::new(ctx.clone(), call)?)?;
-    callway.set("publish", publish(ctx, session, false)?)?;
+    callway.set("call", natives.function(call)?)?;
+    callway.set("publish", publish(natives, session, false)?)?;
     globals.set("callway", callway)?;
-    globals.set("publish", publish(ctx, session, true)?)?;
+    globals.set("publish", publish(natives, session, true)?)?;
     let http = Object::new(ctx.clone())?;
     let s = session.clone();
     let request = move |ctx: Ctx<'js>, options: Opt<Value<'js>>| {
         let options = text(&ctx, options.0)?;
         ask(&ctx, &s, Ask::Http(options.into()))
     };
-    http.set("request", Function::new(ctx.clone(), request)?)?;
+    http.set("request", natives.function(request)?)?;
     globals.set("http", http)?;
     let atob = |ctx: Ctx<'js>, text: Coerced<String>| {
         let bytes = BASE64.decode(text.trim());
         let bytes = bytes.map_err(|_| Exception::throw_type(&ctx, "atob: not base64"))?;
         Ok::<_, Error>(bytes.into_iter().map(char::from).collect::<String>())
     };
-    globals.set("atob", Function::new(ctx.clone(), atob)?)?;
+    globals.set("atob", natives.function(atob)?)?;
     let btoa = |ctx: Ctx<'js>, text: Coerced<String>| {
         let bytes: Result<Vec<u8>, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
         let bytes =
             bytes.map_err(|_| Exception::throw_type(&ctx, "btoa: a character above 255"))?;
         Ok::<_, Error>(BASE64.encode(bytes))
     };
-    globals.set("btoa", Function::new(ctx.clone(), btoa)?)?;
-    // The engine's own generator is set back with the rest, and would say the same in each call.
-    let seed = Uuid::new_v4().as_u64_pair().0;
-    let generator = RefCell::new(fastrand::Rng::with_seed(seed));
-    let random = move || generator.borrow_mut().f64();
+    globals.set("btoa", natives.function(btoa)?)?;
     let math: Object = globals.get("Math")?;
-    math.set(
-        "random",
-        Function::new(ctx.clone(), random)?.with_name("random")?,
-    )
+    math.set("random", random(natives, session)?)
+}
+
+/// The engine's own generator is set back with the rest, and would say the same in each call. This
+/// one begins anew in each, so that nobody can foresee another's numbers.
+fn random<'js>(natives: &Natives<'js>, session: &Rc<Session>) -> Result<Function<'js>, Error> {
+    let session = session.clone();
+    let generator = RefCell::new((0, fastrand::Rng::with_seed(0)));
+    let random = move || {
+        let (mut generator, seed) = (generator.borrow_mut(), session.seed());
+        if generator.0 != seed {
+            *generator = (seed, fastrand::Rng::with_seed(seed));
+        }
+        generator.1.f64()
+    };
+    natives.function(random)?.with_name("random")
 }
 
 /// Publishes and waits until the event is kept. `bare` sends a string as it is, not as JSON.
-fn publish<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, bare: bool) -> Result<Function<'js>, Error> {
+fn publish<'js>(
+    natives: &Natives<'js>,
+    session: &Rc<Session>,
+    bare: bool,
+) -> Result<Function<'js>, Error> {
     let s = session.clone();
     let publish = move |ctx: Ctx<'js>, channel: Coerced<String>, payload: Opt<Value<'js>>| {
         let payload = text(&ctx, payload.0)?;
@@ -74,10 +87,11 @@ fn publish<'js>(ctx: &Ctx<'js>, session: &Rc<Session>, bare: bool) -> Result<Fun
         }
         Ok::<_, Error>(kept)
     };
-    Function::new(ctx.clone(), publish)
+    natives.function(publish)
 }
 
-fn console<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
+fn console<'js>(natives: &Natives<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
+    let ctx = natives.ctx();
     let console = Object::new(ctx.clone())?;
     for (name, level) in [
         ("log", "info"),
@@ -92,15 +106,16 @@ fn console<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Er
             s.log(level, &shown?.join(" "));
             Ok::<_, Error>(())
         };
-        console.set(name, Function::new(ctx.clone(), say)?)?;
+        console.set(name, natives.function(say)?)?;
     }
     let s = session.clone();
     let level = move |level: Coerced<String>| s.set_level(&level);
-    console.set("setLevel", Function::new(ctx.clone(), level)?)?;
+    console.set("setLevel", natives.function(level)?)?;
     Ok(console)
 }
 
-fn response<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
+fn response<'js>(natives: &Natives<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
+    let ctx = natives.ctx();
     let response = Object::new(ctx.clone())?;
     let s = session.clone();
     let status = move |ctx: Ctx<'js>, status: Coerced<f64>| {
@@ -112,13 +127,13 @@ fn response<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, E
         s.set_status(whole)
             .map_err(|text| Exception::throw_type(&ctx, text))
     };
-    response.set("setStatus", Function::new(ctx.clone(), status)?)?;
+    response.set("setStatus", natives.function(status)?)?;
     let s = session.clone();
     let header = move |ctx: Ctx<'js>, name: Coerced<String>, value: Coerced<String>| {
         s.header(&name, &value, true)
             .map_err(|text| Exception::throw_type(&ctx, text))
     };
-    response.set("setHeader", Function::new(ctx.clone(), header)?)?;
+    response.set("setHeader", natives.function(header)?)?;
     let s = session.clone();
     let headers = move |ctx: Ctx<'js>, headers: Object<'js>| {
         for pair in headers.props::<String, Coerced<String>>() {
@@ -128,16 +143,16 @@ fn response<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, E
         }
         Ok::<_, Error>(())
     };
-    response.set("addHeaders", Function::new(ctx.clone(), headers)?)?;
+    response.set("addHeaders", natives.function(headers)?)?;
     let s = session.clone();
     let write = move |ctx: Ctx<'js>, value: Value<'js>| {
         s.write(show(&ctx, value)?.as_bytes())
             .map_err(|text| Exception::throw_range(&ctx, text))
     };
-    response.set("write", Function::new(ctx.clone(), write)?)?;
-    response.set("flush", Function::new(ctx.clone(), || {})?)?;
+    response.set("write", natives.function(write)?)?;
+    response.set("flush", natives.function(|| {})?)?;
     let s = session.clone();
-    response.set("close", Function::new(ctx.clone(), move || s.close())?)?;
+    response.set("close", natives.function(move || s.close())?)?;
     Ok(response)
 }
 

@@ -58,7 +58,7 @@ impl Images {
         }
     }
 
-    /// To the first of the scripts, or to the blank.
+    /// To `script`, which is the first of the scripts, or to the blank.
     fn go(&mut self, realm: &mut Realm, script: Option<u32>) {
         let (image, then) = match (script, self.scripts.front()) {
             (Some(number), Some((_, image))) => (image, Now::Loaded(number)),

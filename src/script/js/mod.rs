@@ -71,12 +71,24 @@ impl Engine {
         let found = images.go_to(realm, script.number);
         images.leave();
         if !found {
-            let loaded = realm.with(|ctx, root| script::load(ctx, root, session, script));
-            loaded.map_err(|error| broken(session, &error))??;
+            // What is compiled is kept for others, so it has nothing of the call in it.
+            let load = || realm.with(|ctx, root| script::load(ctx, root, session, script));
+            session
+                .alone(load)
+                .map_err(|error| broken(session, &error))??;
             images.keep(realm, script.number);
         }
         let result = realm.with(|ctx, root| script::run(ctx, root, session, work, script));
         result.map_err(|error| broken(session, &error))?
+    }
+}
+
+impl Drop for Engine {
+    /// The engine wants to end as orderly as it began.
+    fn drop(&mut self) {
+        if let Some((realm, images)) = &mut self.world {
+            images.go_back(realm);
+        }
     }
 }
 
@@ -97,15 +109,15 @@ fn world(session: &Rc<Session>) -> Option<(Realm, Images)> {
         let budget = session.budget.clone();
         runtime.set_interrupt_handler(Some(Box::new(move || budget.over())));
     };
-    let realm = Realm::new(set_up, |ctx| script::define(ctx, session)).ok()?;
+    let realm = Realm::new(set_up, |natives| script::define(natives, session)).ok()?;
     let images = Images::new(realm.image()?);
     Some((realm, images))
 }
 
 /// Compiles without running.
 ///
-/// A file that closes the function around it would run nevertheless. It does so within bounds,
-/// and finds nothing but the language.
+/// A file that closes the function around it runs nevertheless before it is refused. It does so
+/// within bounds, and finds nothing but the language.
 pub fn check(path: &str, source: &[u8]) -> Result<(), Problem> {
     let own = |error: Error| Problem {
         message: error.to_string(),
@@ -119,4 +131,29 @@ pub fn check(path: &str, source: &[u8]) -> Result<(), Problem> {
     runtime.set_interrupt_handler(Some(Box::new(move || started.elapsed() > time)));
     let context = Context::full(&runtime).map_err(own)?;
     script::check(&context, path, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_one_function_and_nothing_beside_it() {
+        for source in [
+            "return request.body;",
+            "'use strict';\r\nvar a = '}'; // ü }\r\nreturn a",
+            "function f() { return `${'}'}`; }\nreturn f; /* } */ //",
+        ] {
+            assert!(check("/a.js", source.as_bytes()).is_ok(), "{source}");
+        }
+        for source in [
+            "}); var found = 1; (function () { return found;",
+            "}, function () {",
+            "return 1; }) && (function (require) { return 2;",
+        ] {
+            let problem = check("/a.js", source.as_bytes()).unwrap_err();
+            assert!(problem.message.contains("a `}` too many"), "{problem:?}");
+        }
+        assert!(check("/a.js", b"return }").is_err());
+    }
 }

@@ -7,17 +7,24 @@ use rquickjs::{Ctx, Error, Function, Object};
 use super::core;
 use super::globals::throw;
 use super::names::top_level;
+use super::realm::Natives;
 use super::script::{compile, options};
 use crate::script::host::Session;
 
 /// `core()`, which defines what is built in, and `requireFrom(path)`, which makes the `require` of
 /// the script at a path.
-pub fn prelude<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
+pub fn prelude<'js>(natives: &Natives<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
     let s = session.clone();
     let load = move |ctx: Ctx<'js>, path: String, from: String| load(&ctx, &s, &path, &from);
-    let load = Function::new(ctx.clone(), load)?;
-    let make: Function = ctx.eval_with_options(include_str!("require.js"), options(""))?;
-    make.call((load, core::compiler(ctx)?, core::serve(ctx, session)?))
+    let load = natives.function(load)?;
+    let make: Function = natives
+        .ctx()
+        .eval_with_options(include_str!("require.js"), options(""))?;
+    make.call((
+        load,
+        core::compiler(natives)?,
+        core::serve(natives, session)?,
+    ))
 }
 
 /// A module, compiled: `{path, code, wantsCore}`.

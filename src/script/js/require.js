@@ -24,5 +24,5 @@
       return module.exports;
     };
   }
-  return { core: core, requireFrom: requireFrom };
+  return { __proto__: null, core: core, requireFrom: requireFrom };
 })

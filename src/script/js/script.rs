@@ -7,6 +7,7 @@ use rquickjs::function::This;
 use rquickjs::{CatchResultExt, Context, Ctx, Error, Exception, Function, Object, Value};
 
 use super::outcome::{failed, problem, settle};
+use super::realm::Natives;
 use super::request::{HEADERS, request};
 use super::{core, globals, modules};
 use crate::script::host::Session;
@@ -16,12 +17,12 @@ use crate::script::wire::{End, Problem, Script, Work};
 /// its own. On the first line, so that lines keep their numbers.
 pub const HEAD: &str = "(function(require,exports,module){";
 
-/// Makes what every script finds, and returns what [`load`] and [`run`] need of it.
-///
-/// All functions of ours are made here: one that is made in a call is never freed.
-pub fn define<'js>(ctx: &Ctx<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
-    globals::define(ctx, session)?;
-    let root = modules::prelude(ctx, session)?;
+/// Makes what every script finds, and returns what [`load`] and [`run`] need of it. No script can
+/// come to that: it inherits nothing.
+pub fn define<'js>(natives: &Natives<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
+    globals::define(natives, session)?;
+    let root = modules::prelude(natives, session)?;
+    let ctx = natives.ctx();
     let headers: Function = ctx.eval_with_options(HEADERS, options(""))?;
     root.set("headers", headers)?;
     Ok(root)
@@ -88,5 +89,14 @@ pub fn compile<'js>(
 ) -> Result<Function<'js>, Error> {
     let source = std::str::from_utf8(source)
         .map_err(|_| Exception::throw_syntax(ctx, "the script is not UTF-8"))?;
-    ctx.eval_with_options(format!("{HEAD}{source}\n{tail}}})"), options(path))
+    let text = format!("{HEAD}{source}\n{tail}}})");
+    // Taken before, because what follows may be more than a function.
+    let text_of: Function = ctx.eval_with_options("Function.prototype.toString", options(""))?;
+    let function: Function = ctx.eval_with_options(text.as_str(), options(path))?;
+    let own: String = text_of.call((This(function.clone()),))?;
+    if own != text[1..text.len() - 1] {
+        let message = "the script closes the function around it: there is a `}` too many";
+        return Err(Exception::throw_syntax(ctx, message));
+    }
+    Ok(function)
 }

@@ -40,7 +40,7 @@ impl Heap {
     ///
     /// # Safety
     /// Nothing outside of the heap refers to anything in it that was not there when the image was
-    /// made.
+    /// made; and what the heap referred to then, outside of it, is there still.
     pub unsafe fn set(&self, image: &Image) {
         if Rc::ptr_eq(&self.0, &image.of) {
             // SAFETY: the image is of this arena; the rest is promised by the caller.

@@ -14,16 +14,20 @@
 
 mod arena;
 mod heap;
+mod natives;
 
 use rquickjs::{Context, Ctx, Error, Object, Persistent, Runtime};
 
 use self::heap::Heap;
 pub use self::heap::Image;
+use self::natives::Held;
+pub use self::natives::Natives;
 
 /// A runtime with its context.
 pub struct Realm {
     /// What is kept for the one who made the realm.
     root: Persistent<Object<'static>>,
+    _natives: Vec<Held>,
     // Ends after what is in it, and the runtime after its context.
     context: Context,
     heap: Heap,
@@ -34,17 +38,21 @@ impl Realm {
     /// A context with all that `define` makes. What it returns can be had in each call.
     pub fn new(
         set_up: impl FnOnce(&Runtime),
-        define: impl for<'js> FnOnce(&Ctx<'js>) -> Result<Object<'js>, Error>,
+        define: impl for<'js> FnOnce(&Natives<'js>) -> Result<Object<'js>, Error>,
     ) -> Result<Realm, Error> {
         let heap = Heap::new();
         let runtime = Runtime::new_with_alloc(heap.clone())?;
         set_up(&runtime);
         let context = Context::full(&runtime)?;
-        let define = |ctx: Ctx<'_>| Ok::<_, Error>(Persistent::save(&ctx, define(&ctx)?));
-        let root = context.with(define)?;
+        let (root, natives) = context.with(|ctx| {
+            let natives = Natives::new(ctx.clone());
+            let root = Persistent::save(&ctx, define(&natives)?);
+            Ok::<_, Error>((root, natives.held()))
+        })?;
         runtime.run_gc();
         Ok(Realm {
             root,
+            _natives: natives,
             context,
             heap,
             _runtime: runtime,
@@ -58,9 +66,10 @@ impl Realm {
 
     /// Makes it what it was.
     pub fn set(&mut self, image: &Image) {
-        // SAFETY: outside of the engine there are the context and the root, which are in every
-        // image. Other values live no longer than the closures of `with`, unless they are made
-        // persistent, which is done in this file alone.
+        // SAFETY: outside of the engine there are the context, the root and our functions, which
+        // are in every image. Other values live no longer than the closures of `with`, unless they
+        // are made persistent, which nobody does outside of this folder. In turn the engine refers
+        // to its runtime's own data and to what our functions own, and both live as long as this.
         unsafe { self.heap.set(image) };
     }
 
@@ -77,21 +86,20 @@ impl Realm {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
 
     fn realm() -> Realm {
         let limit = |runtime: &Runtime| runtime.set_memory_limit(8 << 20);
-        Realm::new(limit, |ctx| Object::new(ctx.clone())).unwrap()
+        Realm::new(limit, |natives| Object::new(natives.ctx().clone())).unwrap()
     }
 
     fn say(realm: &mut Realm, source: &str) -> String {
         let said = realm.with(|ctx, root| {
             ctx.globals().set("root", root.clone())?;
             let text = ctx.eval::<Option<String>, _>(source);
-            text.map_err(|error| {
-                ctx.catch();
-                error
-            })
+            text.inspect_err(|_| drop(ctx.catch()))
         });
         match said.unwrap() {
             Ok(text) => text.unwrap_or_default(),
@@ -129,6 +137,34 @@ mod tests {
     }
 
     #[test]
+    fn functions_of_ours_outlive_whoever_drops_them() {
+        let owned = Rc::new(());
+        let seen = Rc::downgrade(&owned);
+        let mut realm = Realm::new(
+            |_| {},
+            |natives| {
+                let root = Object::new(natives.ctx().clone())?;
+                let ours = natives.function(move || Rc::strong_count(&owned))?;
+                root.set("ours", ours)?;
+                Ok(root)
+            },
+        )
+        .unwrap();
+        let image = realm.image().unwrap();
+        for _ in 0..3 {
+            assert_eq!(
+                say(&mut realm, "root.ours = null; String(root.ours)"),
+                "null"
+            );
+            assert_eq!(seen.strong_count(), 1);
+            realm.set(&image);
+            assert_eq!(say(&mut realm, "String(root.ours())"), "1");
+        }
+        drop((realm, image));
+        assert_eq!(seen.strong_count(), 0);
+    }
+
+    #[test]
     fn one_goes_from_any_image_to_any_other() {
         let mut realm = realm();
         let blank = realm.image().unwrap();
@@ -162,7 +198,7 @@ mod tests {
     fn there_is_no_image_with_a_block_that_is_too_large() {
         let mut realm = realm();
         let blank = realm.image().unwrap();
-        say(&mut realm, "root.text = 'x'.repeat(1 << 20); 0");
+        say(&mut realm, "root.text = 'x'.repeat(2 << 20); 0");
         assert!(realm.image().is_none());
         realm.set(&blank);
         assert!(realm.image().is_some());
