@@ -341,6 +341,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         /// Blocks keep their bytes whatever is taken and given back around them, within the piece
         /// and beyond its end; and setting it back finds the bytes of before.
         #[test]
