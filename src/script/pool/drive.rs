@@ -12,7 +12,8 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::Pool;
-use super::floor::{Doom, Event, Patience};
+use super::floor::{Event, Patience};
+use super::host::Doom;
 use crate::call::{Fault, Kind};
 use crate::script::wire::{FromHost, split};
 
@@ -201,7 +202,7 @@ pub(super) async fn sweep(pool: Arc<Pool>) {
         tokio::select! {
             () = pool.context.stop.cancelled() => return,
             () = pool.busy.notified() => {}
-            () = sleep(IDLE) => pool.floor.lock().thin_out(pool.spare, IDLE),
+            () = sleep(IDLE) => pool.floor.lock().thin_out(IDLE),
         }
         loop {
             sleep(LOOK).await;
