@@ -40,6 +40,9 @@ use crate::dialect::scriptr::Rest;
 
 /// Bytes of a request's head (request line and header fields); more is answered 431 or 414.
 const MAX_HEAD: usize = 32 * 1024;
+/// Bytes that a WebSocket reads at once. A small buffer: it is there for as long as the connection
+/// is. Longer messages make it grow.
+pub(super) const READ_BUFFER: usize = 4 * 1024;
 
 /// What requests on one connection share.
 pub(super) struct Visit {
@@ -113,11 +116,22 @@ async fn begin(
         upgraded = handshakes(tcp, visit.clone()) => upgraded,
     };
     let (stream, read, opening) = upgraded?;
+    let read = read_buffer(&read);
     let context = visit.context.clone();
     Some(match opening {
-        Opening::Mqtt(guest) => mqtt_listener::run_ws(stream, read.to_vec(), *guest).boxed(),
+        Opening::Mqtt(guest) => mqtt_listener::run_ws(stream, read, *guest).boxed(),
         opening => ws::run(stream, read, opening, context).boxed(),
     })
+}
+
+/// The buffer that a WebSocket goes on reading into, with what came behind its handshake. A copy,
+/// because that is mostly nothing, and would keep the whole buffer of the handshake.
+fn read_buffer(behind: &[u8]) -> Vec<u8> {
+    // Whenever messages still hold all of it, the library takes a new one of the size that the first
+    // one has here: with less room every message is read in pieces from then on.
+    let mut buffer = Vec::with_capacity(READ_BUFFER.max(behind.len()));
+    buffer.extend_from_slice(behind);
+    buffer
 }
 
 /// The stream of a connection, after its TLS handshake where there is one.

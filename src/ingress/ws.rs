@@ -12,12 +12,12 @@ mod outbox;
 mod pulse;
 mod talk;
 
-use hyper::body::Bytes;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 pub(super) use self::first::{Introduced, Introduction};
 use self::talk::{End, Talk};
+use super::connection::READ_BUFFER;
 use super::stream::Stream;
 use super::upgrade::Opening;
 use crate::auth::Caller;
@@ -25,15 +25,13 @@ use crate::config::Limits;
 use crate::context::Context;
 use crate::dialect::CloseCode;
 
-/// A small buffer: it is there for as long as the connection is. Longer messages make it grow.
-const READ_BUFFER: usize = 4 * 1024;
 /// Frames are gathered up to this size before they are written.
 const WRITE_BUFFER: usize = 8 * 1024;
 
 type Socket = WebSocketStream<Stream>;
 
 /// Runs a WebSocket from its opening to its end. `read` was read behind the handshake.
-pub(super) async fn run(stream: Stream, read: Bytes, opening: Opening, context: Context) {
+pub(super) async fn run(stream: Stream, read: Vec<u8>, opening: Opening, context: Context) {
     // Each part is a box of its own, so that an idle connection keeps no room for the others.
     let (end, socket) = match Box::pin(open(stream, read, opening, &context)).await {
         None => return,
@@ -54,16 +52,13 @@ pub(super) async fn run(stream: Stream, read: Bytes, opening: Opening, context: 
 /// Comes to a conversation, or to why there is none.
 async fn open(
     stream: Stream,
-    read: Bytes,
+    read: Vec<u8>,
     opening: Opening,
     context: &Context,
 ) -> Option<Result<Box<Talk>, (End, Socket)>> {
     let config = config(&context.config.limits);
-    // A copy, because what is mostly nothing would keep the whole buffer of the handshake.
-    let begun = read.to_vec();
-    drop(read);
     let mut socket =
-        WebSocketStream::from_partially_read(stream, begun, Role::Server, Some(config)).await;
+        WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
     let opened = match opening {
         // Not opened here.
         Opening::Mqtt(_) => return None,

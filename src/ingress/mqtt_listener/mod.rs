@@ -24,13 +24,11 @@ pub use self::names::Names;
 pub(super) use self::opening::Guest;
 pub use self::restore::restore_devices;
 use self::socket::Frames;
+use super::connection::READ_BUFFER;
 use super::stream::Stream;
 
 /// The subprotocol of MQTT over WebSocket (MQTT 5.0 §6).
 pub(super) const SUBPROTOCOL: &str = "mqtt";
-
-/// A small buffer: it is there for as long as the connection is.
-const BUFFER: usize = 4 * 1024;
 
 /// Serves a client that speaks MQTT from its first byte.
 pub(super) async fn run(stream: Stream, mut guest: Guest) {
@@ -43,7 +41,7 @@ pub(super) async fn run_ws(stream: Stream, read: Vec<u8>, mut guest: Guest) {
     guest.certificate = stream.certificate();
     let most = opening::most(&guest.context.config.limits);
     let config = WebSocketConfig::default()
-        .read_buffer_size(BUFFER)
+        .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_message_size(Some(most))
         .max_frame_size(Some(most));

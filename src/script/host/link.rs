@@ -109,11 +109,12 @@ impl Link {
             }
             let running = self.running.load(Ordering::Acquire);
             idle = if running == 0 { idle + 1 } else { 0 };
-            // The same call since the last look: the main thread does not come to reading.
+            // The same call since the last look: the main thread comes neither to reading nor to
+            // sending what it holds back.
             if running != 0
                 && running == last
                 && let Some(mut inbox) = self.inbox.try_lock()
-                && let Err(error) = self.catch_up(&mut inbox)
+                && let Err(error) = self.flush().and_then(|()| self.catch_up(&mut inbox))
                 && error.kind() != ErrorKind::WouldBlock
             {
                 // The daemon is gone, and with it everyone who waits for this script.

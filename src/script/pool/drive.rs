@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::Interest;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::Pool;
-use super::floor::{Doom, Event, Patience};
+use super::floor::{Event, Patience};
+use super::host::Doom;
 use crate::call::{Fault, Kind};
 use crate::script::wire::{FromHost, split};
 
@@ -32,14 +33,14 @@ const CHUNK: usize = 16 * 1024;
 pub(super) async fn drive(
     pool: Arc<Pool>,
     id: u64,
-    stream: UnixStream,
+    mut stream: UnixStream,
     mut child: Child,
     wake: Arc<Notify>,
 ) {
     let pid = child.id();
     tracing::debug!(host = id, pid, "script host started");
     let end = tokio::select! {
-        end = carry(&pool, id, &stream, &wake) => end,
+        end = carry(&pool, id, &mut stream, &wake) => end,
         () = pool.context.stop.cancelled() => Ok(Doom::Surplus),
     };
     drop(stream);
@@ -107,9 +108,10 @@ fn verdict(pool: &Pool, end: &io::Result<Doom>) -> Fault {
     Fault::new(Kind::ScriptLimit, message)
 }
 
-async fn carry(pool: &Pool, id: u64, stream: &UnixStream, wake: &Notify) -> io::Result<Doom> {
+async fn carry(pool: &Pool, id: u64, stream: &mut UnixStream, wake: &Notify) -> io::Result<Doom> {
     let max_frame =
         pool.context.config.limits.message + FRAME_MARGIN + pool.budgets.memory as usize;
+    let (mut reader, writer) = stream.split();
     let mut received = BytesMut::with_capacity(CHUNK);
     let (mut sending, mut sent) = (Vec::new(), 0);
     loop {
@@ -125,7 +127,7 @@ async fn carry(pool: &Pool, id: u64, stream: &UnixStream, wake: &Notify) -> io::
             }
         }
         if sent < sending.len() {
-            match stream.try_write(&sending[sent..]) {
+            match writer.try_write(&sending[sent..]) {
                 Ok(count) => {
                     sent += count;
                     continue;
@@ -134,17 +136,13 @@ async fn carry(pool: &Pool, id: u64, stream: &UnixStream, wake: &Notify) -> io::
                 Err(error) => return Err(error),
             }
         }
-        let interest = match sent < sending.len() {
-            true => Interest::READABLE | Interest::WRITABLE,
-            false => Interest::READABLE,
-        };
+        received.reserve(CHUNK);
         tokio::select! {
-            ready = stream.ready(interest) => {
-                if ready?.is_readable() {
-                    receive(stream, &mut received)?;
-                    hear(pool, id, &mut received, max_frame)?;
-                }
-            }
+            read = reader.read_buf(&mut received) => match read? {
+                0 => return Err(ErrorKind::UnexpectedEof.into()),
+                _ => hear(pool, id, &mut received, max_frame)?,
+            },
+            writable = writer.writable(), if sent < sending.len() => writable?,
             () = wake.notified() => {
                 // Doom does not wait until a host that reads nothing has read everything.
                 if let Some(doom) = pool.floor.lock().hosts.get(&id).and_then(|host| host.doom) {
@@ -152,16 +150,6 @@ async fn carry(pool: &Pool, id: u64, stream: &UnixStream, wake: &Notify) -> io::
                 }
             }
         }
-    }
-}
-
-fn receive(stream: &UnixStream, received: &mut BytesMut) -> io::Result<()> {
-    received.reserve(CHUNK);
-    match stream.try_read_buf(received) {
-        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
-        Err(error) => Err(error),
     }
 }
 
@@ -201,7 +189,7 @@ pub(super) async fn sweep(pool: Arc<Pool>) {
         tokio::select! {
             () = pool.context.stop.cancelled() => return,
             () = pool.busy.notified() => {}
-            () = sleep(IDLE) => pool.floor.lock().thin_out(pool.spare, IDLE),
+            () = sleep(IDLE) => pool.floor.lock().thin_out(IDLE),
         }
         loop {
             sleep(LOOK).await;

@@ -1,20 +1,14 @@
 //! Who works on what: the hosts, the calls given to each, the calls that wait. No I/O in here.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
+use super::host::{Doom, Host};
 use crate::call::Fault;
 use crate::script::wire::{Ask, Finished, FromHost, Script, ToHost, Work};
-
-/// Calls that are given to one host ahead of time, so that it never waits for the next.
-const AHEAD: usize = 32;
-/// A call that runs longer gets its host for itself: the others are taken back.
-const SLOW: Duration = Duration::from_millis(5);
-/// See [`Patience::fair_share`].
-const STARVED: u32 = 4;
 
 /// A call on its way through the pool.
 pub struct Job {
@@ -23,7 +17,7 @@ pub struct Job {
     /// To the one who waits for the outcome; `None` once that one has gone.
     events: Option<oneshot::Sender<Event>>,
     /// Runs alone in its host, because it was there when a host died.
-    alone: bool,
+    pub(super) alone: bool,
     cancelled: Option<Instant>,
     /// It was told that its time is over.
     stopped: bool,
@@ -67,17 +61,6 @@ impl Job {
     }
 }
 
-/// Why a host is to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doom {
-    /// Its script did not stop at the limit.
-    Time,
-    /// Its script did not stop when its caller had gone.
-    Abandoned,
-    /// There are enough others.
-    Surplus,
-}
-
 /// How long what is waited for, by the wall clock. The interpreter's own clock counts CPU time;
 /// these are for scripts that keep it from looking.
 pub struct Patience {
@@ -88,134 +71,15 @@ pub struct Patience {
     /// How long a script may go on after its caller has gone.
     pub abandoned: Duration,
     /// A script that had less CPU time than this is not to blame: others keep it from running. It
-    /// gets [`STARVED`] times as long.
+    /// gets several times as long.
     pub fair_share: Duration,
-}
-
-/// A host process as the pool sees it.
-pub struct Host {
-    /// Frames that its task has yet to write.
-    pub out: Vec<u8>,
-    /// Wakes its task.
-    pub wake: Arc<Notify>,
-    pub doom: Option<Doom>,
-    pub ready: bool,
-    /// The first one runs, the others wait in the host.
-    jobs: VecDeque<Job>,
-    knows: HashSet<u32>,
-    /// The running script waits for an answer.
-    blocked: bool,
-    /// When the running script began, or went on after an answer; when it became idle.
-    since: Instant,
-    /// How long the running script ran before it asked last.
-    spent: Duration,
-    recall: Recall,
-    pid: u32,
-    /// The process's CPU time when the running script was first found to be slow.
-    used_before: Option<Duration>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Recall {
-    No,
-    Asked,
-    Done,
-}
-
-impl Host {
-    pub fn new(pid: u32) -> Host {
-        Host {
-            out: Vec::new(),
-            wake: Arc::new(Notify::new()),
-            doom: None,
-            ready: false,
-            jobs: VecDeque::new(),
-            knows: HashSet::new(),
-            blocked: false,
-            since: Instant::now(),
-            spent: Duration::ZERO,
-            recall: Recall::No,
-            pid,
-            used_before: None,
-        }
-    }
-
-    fn send(&mut self, frame: &ToHost) {
-        frame.write(&mut self.out);
-        self.wake.notify_one();
-    }
-
-    fn give(&mut self, job: Job) {
-        if self.jobs.is_empty() {
-            self.start_clock();
-        }
-        if self.knows.insert(job.script.number) {
-            self.send(&ToHost::Script((*job.script).clone()));
-        }
-        job.write(&mut self.out);
-        self.wake.notify_one();
-        self.jobs.push_back(job);
-    }
-
-    fn start_clock(&mut self) {
-        self.since = Instant::now();
-        self.spent = Duration::ZERO;
-        self.blocked = false;
-        self.recall = Recall::No;
-        self.used_before = None;
-    }
-
-    fn ran(&self) -> Duration {
-        match self.blocked {
-            true => self.spent,
-            false => self.spent + self.since.elapsed(),
-        }
-    }
-
-    /// How much longer than usual its script may take.
-    fn allowance(&self, fair_share: Duration) -> u32 {
-        match (self.used_before, cpu_time(self.pid)) {
-            (Some(before), Some(now)) if now.saturating_sub(before) < fair_share => STARVED,
-            _ => 1,
-        }
-    }
-
-    fn is_free(&self) -> bool {
-        self.ready && self.doom.is_none() && self.jobs.is_empty()
-    }
-
-    fn takes_more(&self) -> bool {
-        self.ready
-            && self.doom.is_none()
-            && self.recall == Recall::No
-            && !self.blocked
-            && self.jobs.len() < AHEAD
-            && !self.jobs.iter().any(|job| job.alone)
-            && self.since.elapsed() < SLOW
-    }
-
-    fn recall(&mut self) {
-        if self.recall == Recall::No && self.jobs.len() > 1 {
-            self.recall = Recall::Asked;
-            self.send(&ToHost::Recall);
-        }
-    }
-
-    /// Whether the first of its calls is surely the one that ran last.
-    fn culprit_known(&self) -> bool {
-        self.jobs.len() == 1 || self.recall == Recall::Done
-    }
-}
-
-impl Job {
-    fn write(&self, out: &mut Vec<u8>) {
-        ToHost::write_call(&self.work, out);
-    }
 }
 
 /// All hosts and calls.
 #[derive(Default)]
 pub struct Floor {
+    /// On as many hosts scripts run side by side; as many are kept free of slow ones.
+    pub cores: usize,
     pub hosts: BTreeMap<u64, Host>,
     pub queue: VecDeque<Job>,
     pub last_job: u64,
@@ -234,11 +98,9 @@ impl Floor {
         self.queue.is_empty() && self.hosts.values().all(|host| host.jobs.is_empty())
     }
 
-    /// Hosts that take, or soon will take, the next call.
+    /// Hosts that take, or soon will take, the next call. One that has no room for more has it soon.
     pub fn spare(&self) -> usize {
-        let spare = |host: &&Host| {
-            host.doom.is_none() && (!host.ready || host.jobs.is_empty() || host.takes_more())
-        };
+        let spare = |host: &&Host| host.doom.is_none() && (!host.ready || host.gets_on());
         self.hosts.values().filter(spare).count()
     }
 
@@ -250,20 +112,12 @@ impl Floor {
 
     /// Gives waiting calls to hosts, as long as one takes them.
     pub fn dispatch(&mut self) {
+        let now = Instant::now();
         while let Some(job) = self.queue.pop_front() {
             if job.abandoned() {
                 continue;
             }
-            let free = self.hosts.values_mut().find(|host| host.is_free());
-            let host = match free {
-                None if !job.alone => self
-                    .hosts
-                    .values_mut()
-                    .filter(|host| host.takes_more())
-                    .min_by_key(|host| host.jobs.len()),
-                free => free,
-            };
-            match host {
+            match self.host_for(&job, now) {
                 Some(host) => host.give(job),
                 None => {
                     self.queue.push_front(job);
@@ -273,12 +127,26 @@ impl Floor {
         }
     }
 
+    /// The host with the fewest calls, among as many as there are cores. More would run no call
+    /// sooner, and each would have less to do each time it wakes; they stand in for those that are
+    /// late.
+    fn host_for(&mut self, job: &Job, now: Instant) -> Option<&mut Host> {
+        let mut hosts = self.hosts.values_mut();
+        if job.alone {
+            return hosts.find(|host| host.is_free());
+        }
+        hosts
+            .filter(|host| host.gets_on() && !host.is_late(now))
+            .take(self.cores)
+            .filter(|host| host.has_room())
+            .min_by_key(|host| host.jobs.len())
+    }
+
     /// Puts the outcome of a question in a script's way.
     pub fn answer(&mut self, id: u64, answer: &ToHost) {
         let running = |host: &&mut Host| host.jobs.front().is_some_and(|job| job.work.id == id);
         if let Some(host) = self.hosts.values_mut().find(running) {
-            host.blocked = false;
-            host.since = Instant::now();
+            host.unblock();
             host.send(answer);
         }
     }
@@ -310,9 +178,7 @@ impl Floor {
                 news.push((job, Event::Done(*finished)));
             }
             FromHost::Ask(id, ask) => {
-                host.recall();
-                host.spent = host.ran();
-                host.blocked = true;
+                host.block();
                 let job = host.jobs.front_mut().filter(|job| job.work.id == id)?;
                 let (sender, receiver) = oneshot::channel();
                 if let Some(events) = job.events.replace(sender) {
@@ -322,7 +188,7 @@ impl Floor {
                 }
             }
             FromHost::Returned(ids) => {
-                host.recall = Recall::Done;
+                host.recalled();
                 for id in ids.into_iter().rev() {
                     let at = host.jobs.iter().position(|job| job.work.id == id)?;
                     let job = host.jobs.remove(at)?;
@@ -337,6 +203,7 @@ impl Floor {
     /// lose their host. Returns whether anything is under way.
     pub fn sweep(&mut self, limits: &Patience) -> bool {
         self.queue.retain(|job| !job.abandoned());
+        let now = Instant::now();
         for host in self.hosts.values_mut() {
             let Some(job) = host.jobs.front() else {
                 continue;
@@ -345,10 +212,7 @@ impl Floor {
                 .cancelled
                 .is_some_and(|at| at.elapsed() > limits.abandoned);
             let (id, stopped) = (job.work.id, job.stopped);
-            if !host.blocked && host.since.elapsed() > SLOW {
-                host.used_before = host.used_before.or_else(|| cpu_time(host.pid));
-                host.recall();
-            }
+            host.judge(now);
             let ran = match host.ran() {
                 ran if ran > limits.stop_after => ran / host.allowance(limits.fair_share),
                 ran => ran,
@@ -374,11 +238,11 @@ impl Floor {
         !self.is_calm()
     }
 
-    /// Ends hosts above `keep` that had nothing to do for so long.
-    pub fn thin_out(&mut self, keep: usize, idle: Duration) {
-        let mut surplus = self.hosts.len().saturating_sub(keep);
+    /// Ends hosts beyond one for each core that had nothing to do for so long.
+    pub fn thin_out(&mut self, idle: Duration) {
+        let mut surplus = self.hosts.len().saturating_sub(self.cores);
         for host in self.hosts.values_mut().rev() {
-            if surplus > 0 && host.is_free() && host.since.elapsed() > idle {
+            if surplus > 0 && host.idle().is_some_and(|since| since > idle) {
                 host.doom = Some(Doom::Surplus);
                 host.wake.notify_one();
                 surplus -= 1;
@@ -409,9 +273,98 @@ impl Floor {
     }
 }
 
-/// CPU time of a process's first thread, on which scripts run; `None` where the kernel hides it.
-pub(in crate::script) fn cpu_time(pid: u32) -> Option<Duration> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
-    let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
-    Some(Duration::from_nanos(nanoseconds))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::mentions::Mentions;
+
+    /// A floor of two cores with so many hosts, and calls that somebody waits for.
+    struct World {
+        floor: Floor,
+        waiting: Vec<oneshot::Receiver<Event>>,
+    }
+
+    impl World {
+        fn new(hosts: u64) -> World {
+            let mut floor = Floor {
+                cores: 2,
+                ..Floor::default()
+            };
+            for id in 0..hosts {
+                // No process has this number, so there is nothing to be read about it.
+                floor.hosts.insert(id, Host::new(u32::MAX));
+                floor.hear(id, FromHost::Ready, &mut News::new());
+            }
+            let waiting = Vec::new();
+            World { floor, waiting }
+        }
+
+        fn call(&mut self, calls: usize) {
+            let script = Arc::new(Script {
+                number: 1,
+                path: "/a.lua".into(),
+                source: "return 1".into(),
+                mentions: Mentions::of(b""),
+            });
+            for _ in 0..calls {
+                let (sender, receiver) = oneshot::channel();
+                let mut job = Job::new(script.clone(), Work::default(), sender);
+                self.floor.last_job += 1;
+                job.work.id = self.floor.last_job;
+                self.floor.queue.push_back(job);
+                self.waiting.push(receiver);
+            }
+            self.floor.dispatch();
+        }
+
+        fn given(&self) -> Vec<usize> {
+            let hosts = self.floor.hosts.values();
+            hosts.map(|host| host.jobs.len()).collect()
+        }
+    }
+
+    #[test]
+    fn calls_lie_on_as_many_hosts_as_there_are_cores() {
+        let mut world = World::new(3);
+        world.call(1);
+        assert_eq!(world.given(), [1, 0, 0]);
+        world.call(9);
+        assert_eq!(world.given(), [5, 5, 0]);
+        world.call(1000);
+        let given = world.given();
+        assert_eq!(given[0], given[1]);
+        assert_eq!(given[2], 0);
+        assert_eq!(world.floor.queue.len(), 1010 - 2 * given[0]);
+        assert_eq!(
+            world.floor.spare(),
+            3,
+            "none is slow, so no other is needed"
+        );
+    }
+
+    #[test]
+    fn another_host_stands_in_for_one_that_is_late() {
+        let mut world = World::new(3);
+        world.call(4);
+        while !world.floor.hosts[&1].is_late(Instant::now()) {
+            std::thread::yield_now();
+        }
+        world.call(2);
+        assert_eq!(world.given(), [2, 2, 2]);
+        assert_eq!(world.floor.spare(), 3, "they may only be kept from running");
+        let patience = Patience {
+            stop_after: Duration::from_secs(1),
+            kill_after: Duration::from_secs(1),
+            abandoned: Duration::from_secs(1),
+            fair_share: Duration::ZERO,
+        };
+        // Where the kernel says nothing about them, they are taken for slow.
+        assert!(world.floor.sweep(&patience));
+        assert_eq!(world.floor.spare(), 1);
+        world
+            .floor
+            .hear(0, FromHost::Returned(vec![3]), &mut News::new());
+        world.floor.dispatch();
+        assert_eq!(world.given(), [1, 2, 3]);
+    }
 }

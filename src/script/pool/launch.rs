@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
-use super::floor::{Floor, Host};
+use super::floor::Floor;
+use super::host::Host;
 use super::{Pool, drive};
 use crate::script::wire::ToHost;
 
@@ -26,9 +27,9 @@ impl Pool {
             return;
         }
         floor.pause = None;
-        while floor.spare() < self.spare
+        while floor.spare() < floor.cores
             && floor.hosts.len() < MAX_HOSTS
-            && floor.computing() < MAX_RUNNING.max(2 * self.spare)
+            && floor.computing() < MAX_RUNNING.max(2 * floor.cores)
         {
             match launch("script-host") {
                 Ok((stream, child)) => {

@@ -1,7 +1,8 @@
 //! The daemon's side of scripts: a pool of host processes and the calls that wait for them.
 
 mod drive;
-pub(super) mod floor;
+mod floor;
+pub(super) mod host;
 pub(super) mod launch;
 
 use std::sync::Arc;
@@ -41,8 +42,6 @@ pub struct Pool {
     account: String,
     /// Who is not authenticated.
     anonymous: Anonymous,
-    /// Hosts that are kept free.
-    spare: usize,
     floor: Mutex<Floor>,
     /// Wakes the sweeper: there is something to watch over.
     busy: Notify,
@@ -65,8 +64,10 @@ impl Pool {
             },
             account: account(&context.config),
             anonymous: Anonymous::of(&context.config),
-            spare: std::thread::available_parallelism().map_or(2, usize::from),
-            floor: Mutex::default(),
+            floor: Mutex::new(Floor {
+                cores: std::thread::available_parallelism().map_or(2, usize::from),
+                ..Floor::default()
+            }),
             busy: Notify::new(),
             context: context.clone(),
         });

@@ -6,7 +6,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::time::{Instant, timeout};
 
-use crate::script::pool::floor::cpu_time;
+use crate::script::pool::host::cpu_time;
 use crate::script::pool::launch::launch;
 use crate::script::service::Ground;
 use crate::script::service::wire::Start;
