@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 
 use base64::Engine as _;
@@ -23,8 +22,6 @@ pub struct World {
     run: Function,
     environment: Function,
     clean: usize,
-    /// Makes a seed of a call's number, by keys of this machine's own.
-    seeds: RandomState,
 }
 
 /// What functions of the machine need as well.
@@ -77,7 +74,6 @@ impl World {
             shared,
             run,
             environment,
-            seeds: RandomState::new(),
         })
     }
 
@@ -166,7 +162,7 @@ impl World {
             None => Value::Nil,
         };
         // The generator's state is shared by all calls; nobody may foresee another's numbers.
-        let seed = self.seeds.hash_one(work.id) as u32;
+        let seed = self.shared.session.seed() as u32;
         let uri = http.map_or_else(|| format!("/{}", work.method), |http| http.path.clone());
         self.environment.call((
             seed,
