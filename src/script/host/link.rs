@@ -24,9 +24,9 @@ const LOOK: Duration = Duration::from_millis(4);
 /// How long it goes on looking after the last call, before it has to be woken.
 const LINGER: u32 = 50;
 /// Finished calls are sent together, but never more than so many,
-const BATCH: u32 = 32;
+const BATCH: u32 = 128;
 /// nor later than this.
-const HOLD: Duration = Duration::from_micros(200);
+const HOLD: Duration = Duration::from_micros(500);
 const CHUNK: usize = 16 * 1024;
 
 pub struct Link {

@@ -170,8 +170,7 @@ impl Floor {
         match frame {
             FromHost::Ready => host.ready = true,
             FromHost::Done(id, finished) => {
-                let at = host.jobs.iter().position(|job| job.work.id == id)?;
-                let job = host.jobs.remove(at)?;
+                let (at, job) = host.take(id)?;
                 if at == 0 {
                     host.start_clock();
                 }
@@ -190,8 +189,7 @@ impl Floor {
             FromHost::Returned(ids) => {
                 host.recalled();
                 for id in ids.into_iter().rev() {
-                    let at = host.jobs.iter().position(|job| job.work.id == id)?;
-                    let job = host.jobs.remove(at)?;
+                    let (_, job) = host.take(id)?;
                     self.queue.push_front(job);
                 }
             }
@@ -275,8 +273,9 @@ impl Floor {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-    use crate::script::mentions::Mentions;
 
     /// A floor of two cores with so many hosts, and calls that somebody waits for.
     struct World {
@@ -300,15 +299,22 @@ mod tests {
         }
 
         fn call(&mut self, calls: usize) {
+            self.call_with(calls, &[]);
+        }
+
+        fn call_with(&mut self, calls: usize, params: &[u8]) {
+            let work = Work {
+                params: Bytes::copy_from_slice(params),
+                ..Work::default()
+            };
             let script = Arc::new(Script {
                 number: 1,
                 path: "/a.lua".into(),
                 source: "return 1".into(),
-                mentions: Mentions::of(b""),
             });
             for _ in 0..calls {
                 let (sender, receiver) = oneshot::channel();
-                let mut job = Job::new(script.clone(), Work::default(), sender);
+                let mut job = Job::new(script.clone(), work.clone(), sender);
                 self.floor.last_job += 1;
                 job.work.id = self.floor.last_job;
                 self.floor.queue.push_back(job);
@@ -340,6 +346,17 @@ mod tests {
             3,
             "none is slow, so no other is needed"
         );
+    }
+
+    #[test]
+    fn a_host_is_given_so_many_bytes_at_a_time() {
+        let mut world = World::new(1);
+        world.call_with(20, &[b' '; 400 << 10]);
+        assert_eq!(world.given(), [3]);
+        let (_, job) = world.floor.hosts.get_mut(&0).unwrap().take(1).unwrap();
+        assert_eq!(job.work.id, 1);
+        world.floor.dispatch();
+        assert_eq!(world.given(), [3]);
     }
 
     #[test]

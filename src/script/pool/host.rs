@@ -10,7 +10,9 @@ use super::floor::Job;
 use crate::script::wire::ToHost;
 
 /// Calls that are given to one host ahead of time, so that it never waits for the next.
-const AHEAD: usize = 32;
+const AHEAD: usize = 128;
+/// No more are given to it while these have so many bytes of params.
+const AHEAD_BYTES: usize = 1 << 20;
 /// A call that runs longer may be slow: its host is given no others.
 const LATE: Duration = Duration::from_millis(5);
 /// After so much CPU time beyond that it is: the others are taken back. With less it may be that
@@ -42,6 +44,8 @@ pub struct Host {
     pub ready: bool,
     /// The first one runs, the others wait in the host.
     pub(super) jobs: VecDeque<Job>,
+    /// Bytes of their params.
+    bytes: usize,
     knows: HashSet<u32>,
     /// The running script waits for an answer.
     pub(super) blocked: bool,
@@ -70,6 +74,7 @@ impl Host {
             doom: None,
             ready: false,
             jobs: VecDeque::new(),
+            bytes: 0,
             knows: HashSet::new(),
             blocked: false,
             since: Instant::now(),
@@ -94,7 +99,16 @@ impl Host {
         }
         ToHost::write_call(&job.work, &mut self.out);
         self.wake.notify_one();
+        self.bytes += job.work.params.len();
         self.jobs.push_back(job);
+    }
+
+    /// Takes one of its calls off it, and says which in the order it was.
+    pub(super) fn take(&mut self, id: u64) -> Option<(usize, Job)> {
+        let at = self.jobs.iter().position(|job| job.work.id == id)?;
+        let job = self.jobs.remove(at)?;
+        self.bytes -= job.work.params.len();
+        Some((at, job))
     }
 
     /// The next call runs, or none.
@@ -164,7 +178,7 @@ impl Host {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.jobs.len() < AHEAD
+        self.jobs.len() < AHEAD && self.bytes < AHEAD_BYTES
     }
 
     /// Takes the calls back that are not started, if the running script is slow, or stuck.
