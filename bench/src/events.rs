@@ -23,8 +23,9 @@ use crate::{Failure, fanout, oneway};
 
 /// What the floors are, for the reader of the table.
 pub const FLOORS: &str = "\
-beside MQTT > AMQP: the same messages published to RabbitMQ by lapin, persistent, confirmed, with
-             the window of callway's own link; the same consumer behind the exchange counts both
+beside MQTT > AMQP: the same messages, header fields included, published to RabbitMQ by lapin,
+             persistent, confirmed, with the window of callway's own link; the same consumer behind
+             the exchange counts both
 beside MQTT > ws: mosquitto's own WebSocket listener; the same counting clients, which speak MQTT
 beside one-way calls: one fdatasync after 4 KiB were appended to a file beside callway's spool";
 

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use callway::call::beside;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{
     BasicProperties, Channel, Connection, Consumer, ExchangeKind, PublisherConfirm,
     message::Delivery,
@@ -109,6 +110,7 @@ impl Arrivals {
 pub struct Confirmed {
     _connection: Connection,
     channel: Channel,
+    properties: BasicProperties,
     under_way: FuturesUnordered<PublisherConfirm>,
 }
 
@@ -122,13 +124,14 @@ impl Confirmed {
         Ok(Confirmed {
             _connection: connection,
             channel,
+            properties: properties(),
             under_way: FuturesUnordered::new(),
         })
     }
 
     /// Publishes a message.
     pub async fn publish(&mut self, key: &str, payload: &[u8]) -> Result<(), Failure> {
-        let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
+        let properties = self.properties.clone();
         let options = BasicPublishOptions::default();
         let confirm = self
             .channel
@@ -151,4 +154,19 @@ impl Confirmed {
         }
         Ok(confirmed)
     }
+}
+
+/// What stands beside the payload of an event from callway: the broker stores and reads it with
+/// every message. The id is not new each time, which spares the floor that work.
+fn properties() -> BasicProperties {
+    let text = |value: &str| AMQPValue::LongString(value.into());
+    let mut headers = FieldTable::default();
+    headers.insert(beside::ORIGIN.into(), text("callway"));
+    let id = text("01970000-0000-7000-8000-000000000000");
+    headers.insert(beside::EVENT_ID.into(), id);
+    headers.insert(beside::HOPS.into(), AMQPValue::LongLongInt(1));
+    BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_headers(headers)
+        .with_delivery_mode(PERSISTENT)
 }
