@@ -88,6 +88,17 @@ pub struct Work {
     pub http: Option<HttpWork>,
 }
 
+impl Work {
+    /// Bytes of what it brings along.
+    pub fn weight(&self) -> usize {
+        let uploads = self.http.as_ref().map_or(0, |http| {
+            let parts = [&http.raw_body, &http.files];
+            parts.into_iter().flatten().map(Bytes::len).sum()
+        });
+        self.params.len() + uploads
+    }
+}
+
 /// The parts of an HTTP request.
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)] // as in `call::HttpParts`

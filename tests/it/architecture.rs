@@ -17,7 +17,7 @@ const TRANSPORTS: [&str; 9] = [
 /// No transport in these: they are the same for all.
 const PURE: [&str; 5] = ["call/", "auth/", "router/", "dialect/", "channel/"];
 /// A library, or what it takes care to use, and the only folders that may name it.
-const BOUND: [(&str, &[&str]); 10] = [
+const BOUND: [(&str, &[&str]); 12] = [
     ("rumqttc", &["link/"]),
     ("lapin", &["link/"]),
     ("tungstenite", &["ingress/", "client/"]),
@@ -26,7 +26,9 @@ const BOUND: [(&str, &[&str]); 10] = [
     ("seccompiler", &["script/"]),
     ("unsafe", &["script/js/realm/"]),
     ("Persistent", &["script/js/realm/"]),
-    ("Function::new(", &["script/js/realm/"]),
+    ("Function::new", &["script/js/realm/"]),
+    ("Class::", &["script/js/realm/"]),
+    ("ArrayBuffer", &["script/js/realm/"]),
     ("rusqlite", &["store/"]),
 ];
 const LONGEST: usize = 450;

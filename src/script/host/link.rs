@@ -25,7 +25,8 @@ const LOOK: Duration = Duration::from_millis(4);
 const LINGER: u32 = 50;
 /// Finished calls are sent together, but never more than so many,
 const BATCH: u32 = 128;
-/// nor later than this.
+/// nor later than this after the first of them began, or a while later if a slow one runs behind
+/// them: see [`LOOK`].
 const HOLD: Duration = Duration::from_micros(500);
 const CHUNK: usize = 16 * 1024;
 
@@ -52,6 +53,7 @@ struct Inbox {
 struct Outbox {
     bytes: Vec<u8>,
     count: u32,
+    /// When the first of the calls began.
     since: Option<Instant>,
 }
 
@@ -99,7 +101,8 @@ impl Link {
         loop {
             {
                 let mut sleeps = self.watcher_sleeps.lock();
-                if idle > LINGER {
+                // A call that has begun meanwhile would not wake it.
+                if idle > LINGER && self.running.load(Ordering::Acquire) == 0 {
                     *sleeps = true;
                     self.wake_watcher.wait(&mut sleeps);
                     (*sleeps, idle) = (false, 0);
@@ -153,6 +156,7 @@ impl Link {
                 self.cancelled.store(false, Ordering::Relaxed);
                 self.running.store(work.id, Ordering::Release);
                 drop(inbox);
+                self.outbox.lock().since.get_or_insert_with(Instant::now);
                 if *self.watcher_sleeps.lock() {
                     self.wake_watcher.notify_one();
                 }
@@ -175,8 +179,8 @@ impl Link {
         let mut out = self.outbox.lock();
         FromHost::Done(id, Box::new(finished)).write(&mut out.bytes);
         out.count += 1;
-        let since = *out.since.get_or_insert_with(Instant::now);
-        if out.count >= BATCH || out.bytes.len() > CHUNK || since.elapsed() > HOLD {
+        let late = out.since.is_none_or(|since| since.elapsed() > HOLD);
+        if out.count >= BATCH || out.bytes.len() > CHUNK || late {
             self.write(&mut out)?;
         }
         Ok(())

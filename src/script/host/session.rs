@@ -74,6 +74,7 @@ impl Session {
     }
 
     /// Works without the daemon: what is asked meanwhile is refused.
+    #[cfg(feature = "js")]
     pub fn alone<T>(&self, work: impl FnOnce() -> T) -> T {
         self.alone.set(true);
         let result = work();

@@ -37,7 +37,8 @@ impl Images {
         }
     }
 
-    /// Takes the realm to where this script is compiled, or else to where none is: `false`.
+    /// Takes the realm to where this script is compiled, or else to where none is: `false`. It does
+    /// not stay there.
     pub fn go_to(&mut self, realm: &mut Realm, script: u32) -> bool {
         let found = self
             .scripts
@@ -47,6 +48,7 @@ impl Images {
             self.scripts.push_front(image);
         }
         self.go(realm, found.map(|_| script));
+        self.now = Now::Anywhere;
         found.is_some()
     }
 
@@ -68,11 +70,6 @@ impl Images {
             realm.set(image);
             self.now = then;
         }
-    }
-
-    /// The realm is about to be changed.
-    pub fn leave(&mut self) {
-        self.now = Now::Anywhere;
     }
 
     /// A script was compiled.

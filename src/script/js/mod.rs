@@ -68,9 +68,7 @@ impl Engine {
         let Some((realm, images)) = &mut self.world else {
             return Err(session.out_of_memory());
         };
-        let found = images.go_to(realm, script.number);
-        images.leave();
-        if !found {
+        if !images.go_to(realm, script.number) {
             // What is compiled is kept for others, so it has nothing of the call in it.
             let load = || realm.with(|ctx, root| script::load(ctx, root, session, script));
             session
@@ -150,6 +148,7 @@ mod tests {
             "}); var found = 1; (function () { return found;",
             "}, function () {",
             "return 1; }) && (function (require) { return 2;",
+            "}); ({",
         ] {
             let problem = check("/a.js", source.as_bytes()).unwrap_err();
             assert!(problem.message.contains("a `}` too many"), "{problem:?}");

@@ -12,10 +12,12 @@ use super::script::{compile, options};
 use crate::script::host::Session;
 
 /// `core()`, which defines what is built in, and `requireFrom(path)`, which makes the `require` of
-/// the script at a path.
+/// the script at a path; and `textOf`, for [`compile`].
 pub fn prelude<'js>(natives: &Natives<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
     let s = session.clone();
-    let load = move |ctx: Ctx<'js>, path: String, from: String| load(&ctx, &s, &path, &from);
+    let load = move |ctx: Ctx<'js>, path: String, from: String, text_of: Function<'js>| {
+        load(&ctx, &s, &path, &from, &text_of)
+    };
     let load = natives.function(load)?;
     let make: Function = natives
         .ctx()
@@ -33,6 +35,7 @@ fn load<'js>(
     session: &Rc<Session>,
     path: &str,
     from: &str,
+    text_of: &Function<'js>,
 ) -> Result<Object<'js>, Error> {
     let script = session
         .module(path, from)
@@ -46,7 +49,10 @@ fn load<'js>(
     }
     tail.push('}');
     let found = Object::new(ctx.clone())?;
-    found.set("code", compile(ctx, &script.path, &script.source, &tail)?)?;
+    found.set(
+        "code",
+        compile(ctx, text_of, &script.path, &script.source, &tail)?,
+    )?;
     found.set("wantsCore", core::is_wanted(&script.source))?;
     found.set("path", script.path)?;
     Ok(found)

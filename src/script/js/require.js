@@ -1,6 +1,7 @@
 // Modules: what they put into exports, or else their top-level functions and variables.
 (function (load, compileCore, serve) {
   "use strict";
+  var textOf = Function.prototype.toString;
   var loaded = Object.create(null), has = Object.prototype.hasOwnProperty;
   var say = console, request = http.request, publishBare = publish;
   var own;
@@ -12,7 +13,7 @@
     return function require(path) {
       path = String(path);
       if (has.call(core(), path)) return own[path];
-      var found = load(path, from);
+      var found = load(path, from, textOf);
       if (loaded[found.path]) return loaded[found.path].exports;
       if (found.wantsCore) core();
       var module = loaded[found.path] = { exports: {} };
@@ -24,5 +25,5 @@
       return module.exports;
     };
   }
-  return { __proto__: null, core: core, requireFrom: requireFrom };
+  return { __proto__: null, core: core, requireFrom: requireFrom, textOf: textOf };
 })

@@ -14,7 +14,8 @@ use crate::script::host::Session;
 use crate::script::wire::{End, Problem, Script, Work};
 
 /// Stands in front of each script, so that `return` works at its top level and its variables are
-/// its own. On the first line, so that lines keep their numbers.
+/// its own. On the first line, so that lines keep their numbers. Without the space that there is in
+/// the text of functions that are not written in JavaScript: see [`compile`].
 pub const HEAD: &str = "(function(require,exports,module){";
 
 /// Makes what every script finds, and returns what [`load`] and [`run`] need of it. No script can
@@ -42,7 +43,11 @@ pub fn load<'js>(
         let require: Function = root.get("requireFrom")?;
         let require: Function = require.call((script.path.as_str(),))?;
         root.set("require", require)?;
-        root.set("script", compile(ctx, &script.path, &script.source, "")?)
+        let text_of: Function = root.get("textOf")?;
+        root.set(
+            "script",
+            compile(ctx, &text_of, &script.path, &script.source, "")?,
+        )
     };
     load().catch(ctx).map_err(|error| failed(session, &error))
 }
@@ -69,7 +74,9 @@ pub fn run<'js>(
 /// Compiles without running.
 pub fn check(context: &Context, path: &str, source: &[u8]) -> Result<(), Problem> {
     context.with(|ctx| {
-        let compiled = compile(&ctx, path, source, "").catch(&ctx);
+        let text_of = ctx.eval_with_options("Function.prototype.toString", options(""));
+        let compiled = text_of.and_then(|text_of| compile(&ctx, &text_of, path, source, ""));
+        let compiled = compiled.catch(&ctx);
         compiled.map(drop).map_err(|error| problem(&error))
     })
 }
@@ -81,22 +88,28 @@ pub fn options(path: &str) -> EvalOptions {
     options
 }
 
+/// The function that a script becomes. `text_of` is the language's own `toString` of functions: a
+/// text that closes the function around it would be more than that function.
 pub fn compile<'js>(
     ctx: &Ctx<'js>,
+    text_of: &Function<'js>,
     path: &str,
     source: &[u8],
     tail: &str,
 ) -> Result<Function<'js>, Error> {
-    let source = std::str::from_utf8(source)
-        .map_err(|_| Exception::throw_syntax(ctx, "the script is not UTF-8"))?;
+    let refused = |why: &str| Exception::throw_syntax(ctx, &format!("{path}: {why}"));
+    let source = std::str::from_utf8(source);
+    let source = source.map_err(|_| refused("the script is not UTF-8"))?;
     let text = format!("{HEAD}{source}\n{tail}}})");
-    // Taken before, because what follows may be more than a function.
-    let text_of: Function = ctx.eval_with_options("Function.prototype.toString", options(""))?;
-    let function: Function = ctx.eval_with_options(text.as_str(), options(path))?;
-    let own: String = text_of.call((This(function.clone()),))?;
-    if own != text[1..text.len() - 1] {
-        let message = "the script closes the function around it: there is a `}` too many";
-        return Err(Exception::throw_syntax(ctx, message));
+    let value: Value = ctx.eval_with_options(text.as_str(), options(path))?;
+    if let Some(function) = value.into_function() {
+        let own: rquickjs::String = text_of.call((This(function.clone()),))?;
+        let own = own.to_string().map_err(|_| Error::Allocation)?;
+        if own == text[1..text.len() - 1] {
+            return Ok(function);
+        }
     }
-    Ok(function)
+    Err(refused(
+        "the script closes the function around it: there is a `}` too many",
+    ))
 }

@@ -18,7 +18,9 @@ pub struct Job {
     events: Option<oneshot::Sender<Event>>,
     /// Runs alone in its host, because it was there when a host died.
     pub(super) alone: bool,
-    cancelled: Option<Instant>,
+    /// It has had the daemon do something, which must not be done again.
+    pub(super) asked: bool,
+    pub(super) cancelled: Option<Instant>,
     /// It was told that its time is over.
     stopped: bool,
 }
@@ -43,6 +45,7 @@ impl Job {
             script,
             events: Some(events),
             alone: false,
+            asked: false,
             cancelled: None,
             stopped: false,
         }
@@ -172,13 +175,14 @@ impl Floor {
             FromHost::Done(id, finished) => {
                 let (at, job) = host.take(id)?;
                 if at == 0 {
-                    host.start_clock();
+                    host.next();
                 }
                 news.push((job, Event::Done(*finished)));
             }
             FromHost::Ask(id, ask) => {
                 host.block();
                 let job = host.jobs.front_mut().filter(|job| job.work.id == id)?;
+                job.asked = true;
                 let (sender, receiver) = oneshot::channel();
                 if let Some(events) = job.events.replace(sender) {
                     events.send(Event::Ask(ask, receiver)).ok();
@@ -187,7 +191,6 @@ impl Floor {
                 }
             }
             FromHost::Returned(ids) => {
-                host.recalled();
                 for id in ids.into_iter().rev() {
                     let (_, job) = host.take(id)?;
                     self.queue.push_front(job);
@@ -206,9 +209,7 @@ impl Floor {
             let Some(job) = host.jobs.front() else {
                 continue;
             };
-            let abandoned = job
-                .cancelled
-                .is_some_and(|at| at.elapsed() > limits.abandoned);
+            let abandoned = host.is_abandoned(limits.abandoned);
             let (id, stopped) = (job.work.id, job.stopped);
             host.judge(now);
             let ran = match host.ran() {
@@ -250,14 +251,14 @@ impl Floor {
 
     /// A host is gone. `verdict` is for the call that was its end; the others run elsewhere.
     ///
-    /// A script does nothing but through the daemon, so a call of which nothing was heard has had
-    /// no effect and may run again. Where it is not known which call was the end of the host, each
+    /// A script does nothing but through the daemon, so a call that asked it for nothing has had no
+    /// effect and may run again. Where it is not known which call was the end of the host, each
     /// runs again alone: then the next death names it.
     pub fn bury(&mut self, host_id: u64, verdict: Fault, news: &mut News) {
         let Some(mut host) = self.hosts.remove(&host_id) else {
             return;
         };
-        if host.culprit_known() || host.blocked {
+        if host.has_culprit() {
             news.extend(host.jobs.pop_front().map(|job| (job, Event::Lost(verdict))));
         } else {
             for job in &mut host.jobs {
@@ -276,11 +277,21 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::call::Kind;
+    use crate::script::wire::End;
 
     /// A floor of two cores with so many hosts, and calls that somebody waits for.
     struct World {
         floor: Floor,
         waiting: Vec<oneshot::Receiver<Event>>,
+    }
+
+    fn finished() -> Finished {
+        Finished {
+            end: End::Value(Bytes::new()),
+            log: Bytes::new(),
+            response: None,
+        }
     }
 
     impl World {
@@ -351,12 +362,86 @@ mod tests {
     #[test]
     fn a_host_is_given_so_many_bytes_at_a_time() {
         let mut world = World::new(1);
-        world.call_with(20, &[b' '; 400 << 10]);
+        world.call_with(7, &[b' '; 400 << 10]);
         assert_eq!(world.given(), [3]);
         let (_, job) = world.floor.hosts.get_mut(&0).unwrap().take(1).unwrap();
         assert_eq!(job.work.id, 1);
         world.floor.dispatch();
         assert_eq!(world.given(), [3]);
+    }
+
+    #[test]
+    fn calls_that_come_back_late_leave_their_host_to_others() {
+        let mut world = World::new(1);
+        world.call(2);
+        let patience = Patience {
+            stop_after: Duration::from_secs(9),
+            kill_after: Duration::from_secs(9),
+            abandoned: Duration::from_secs(9),
+            fair_share: Duration::ZERO,
+        };
+        while world.floor.hosts[&0].gets_on() {
+            world.floor.sweep(&patience);
+            std::thread::yield_now();
+        }
+        // Both were over before the host read that the second was to come back.
+        let done = |id| FromHost::Done(id, Box::new(finished()));
+        for frame in [done(1), done(2), FromHost::Returned(Vec::new())] {
+            world.floor.hear(0, frame, &mut News::new()).unwrap();
+        }
+        world.call(1);
+        assert_eq!(world.given(), [1]);
+    }
+
+    #[test]
+    fn a_host_that_is_slow_is_given_less() {
+        let mut world = World::new(1);
+        world.call(200);
+        assert_eq!(world.given(), [8], "nothing is known of it yet");
+        for id in 1..=100 {
+            let done = FromHost::Done(id, Box::new(finished()));
+            world.floor.hear(0, done, &mut News::new()).unwrap();
+            world.floor.dispatch();
+        }
+        assert_eq!(world.given(), [100], "all there are: it is quick");
+        let host = world.floor.hosts.get_mut(&0).unwrap();
+        host.block();
+        assert!(!host.gets_on());
+        host.next();
+        assert!(host.gets_on() && !host.has_room());
+    }
+
+    #[test]
+    fn what_a_script_had_done_is_not_done_again() {
+        let mut world = World::new(1);
+        world.call(3);
+        let ask = FromHost::Ask(1, Ask::Call("a".into(), Bytes::new()));
+        world.floor.hear(0, ask, &mut News::new()).unwrap();
+        let mut news = News::new();
+        world
+            .floor
+            .bury(0, Fault::new(Kind::ScriptLimit, "crashed"), &mut news);
+        let lost: Vec<_> = news.iter().map(|(job, _)| job.work.id).collect();
+        assert_eq!(lost, [1]);
+        assert_eq!(world.floor.queue.len(), 2);
+    }
+
+    #[test]
+    fn a_call_that_begins_after_its_caller_left_has_its_time_to_end() {
+        let mut world = World::new(1);
+        world.call(2);
+        world.floor.cancel(2);
+        let patience = Duration::from_millis(5);
+        let cancelled = Instant::now();
+        while cancelled.elapsed() < 2 * patience {
+            std::thread::yield_now();
+        }
+        let done = FromHost::Done(1, Box::new(finished()));
+        world.floor.hear(0, done, &mut News::new()).unwrap();
+        assert!(!world.floor.hosts[&0].is_abandoned(patience));
+        while !world.floor.hosts[&0].is_abandoned(patience) {
+            std::thread::yield_now();
+        }
     }
 
     #[test]

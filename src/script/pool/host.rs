@@ -9,10 +9,13 @@ use tokio::sync::Notify;
 use super::floor::Job;
 use crate::script::wire::ToHost;
 
-/// Calls that are given to one host ahead of time, so that it never waits for the next.
-const AHEAD: usize = 128;
-/// No more are given to it while these have so many bytes of params.
+/// Calls that are given to one host ahead of time, so that it never waits for the next: as many as
+/// it gets through within [`LATE`], but no fewer and no more than these.
+const AHEAD: (u32, u32) = (8, 128);
+/// No more are given to it while these have so many bytes.
 const AHEAD_BYTES: usize = 1 << 20;
+/// A host's pace is the mean of so many calls; the last ones weigh most.
+const PACE_OF: u32 = 16;
 /// A call that runs longer may be slow: its host is given no others.
 const LATE: Duration = Duration::from_millis(5);
 /// After so much CPU time beyond that it is: the others are taken back. With less it may be that
@@ -44,26 +47,24 @@ pub struct Host {
     pub ready: bool,
     /// The first one runs, the others wait in the host.
     pub(super) jobs: VecDeque<Job>,
-    /// Bytes of their params.
+    /// Bytes of what they bring along.
     bytes: usize,
+    /// How long a call takes here.
+    pace: Duration,
     knows: HashSet<u32>,
     /// The running script waits for an answer.
     pub(super) blocked: bool,
-    /// When the running script began, or went on after an answer; when it became idle.
+    /// When the running script began; when the host became idle.
+    began: Instant,
+    /// When the running script began, or went on after an answer.
     since: Instant,
     /// How long the running script ran before it asked last.
     spent: Duration,
-    recall: Recall,
+    /// The calls behind the running one were called back.
+    recalled: bool,
     pid: u32,
     /// The process's CPU time when the running script was first found to be slow.
     used_before: Option<Duration>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Recall {
-    No,
-    Asked,
-    Done,
 }
 
 impl Host {
@@ -75,11 +76,13 @@ impl Host {
             ready: false,
             jobs: VecDeque::new(),
             bytes: 0,
+            pace: LATE / AHEAD.0,
+            began: Instant::now(),
             knows: HashSet::new(),
             blocked: false,
             since: Instant::now(),
             spent: Duration::ZERO,
-            recall: Recall::No,
+            recalled: false,
             pid,
             used_before: None,
         }
@@ -99,7 +102,7 @@ impl Host {
         }
         ToHost::write_call(&job.work, &mut self.out);
         self.wake.notify_one();
-        self.bytes += job.work.params.len();
+        self.bytes += job.work.weight();
         self.jobs.push_back(job);
     }
 
@@ -107,16 +110,22 @@ impl Host {
     pub(super) fn take(&mut self, id: u64) -> Option<(usize, Job)> {
         let at = self.jobs.iter().position(|job| job.work.id == id)?;
         let job = self.jobs.remove(at)?;
-        self.bytes -= job.work.params.len();
+        self.bytes -= job.work.weight();
         Some((at, job))
     }
 
-    /// The next call runs, or none.
-    pub(super) fn start_clock(&mut self) {
-        self.since = Instant::now();
+    /// The running call is over.
+    pub(super) fn next(&mut self) {
+        self.pace = (self.pace * (PACE_OF - 1) + self.ran()) / PACE_OF;
+        self.start_clock();
+    }
+
+    fn start_clock(&mut self) {
+        self.began = Instant::now();
+        self.since = self.began;
         self.spent = Duration::ZERO;
         self.blocked = false;
-        self.recall = Recall::No;
+        self.recalled = false;
         self.used_before = None;
     }
 
@@ -133,9 +142,11 @@ impl Host {
         self.since = Instant::now();
     }
 
-    /// The calls that were not started are back.
-    pub(super) fn recalled(&mut self) {
-        self.recall = Recall::Done;
+    /// Whether the running script goes on for long after its caller went away. One that went away
+    /// while its call waited here could not be told of before.
+    pub(super) fn is_abandoned(&self, patience: Duration) -> bool {
+        let cancelled = self.jobs.front().and_then(|job| job.cancelled);
+        cancelled.is_some_and(|at| at.max(self.began).elapsed() > patience)
     }
 
     /// How long the running script has run, by the wall clock.
@@ -156,7 +167,7 @@ impl Host {
 
     /// Nothing to do since so long.
     pub(super) fn idle(&self) -> Option<Duration> {
-        self.is_free().then(|| self.since.elapsed())
+        self.is_free().then(|| self.began.elapsed())
     }
 
     pub(super) fn is_free(&self) -> bool {
@@ -167,7 +178,7 @@ impl Host {
     pub(super) fn gets_on(&self) -> bool {
         self.ready
             && self.doom.is_none()
-            && self.recall == Recall::No
+            && !self.recalled
             && !self.blocked
             && !self.jobs.front().is_some_and(|job| job.alone)
     }
@@ -178,12 +189,15 @@ impl Host {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.jobs.len() < AHEAD && self.bytes < AHEAD_BYTES
+        let (least, most) = AHEAD;
+        let many = LATE.as_nanos() / self.pace.as_nanos().max(1);
+        let many = many.clamp(least.into(), most.into()) as usize;
+        self.jobs.len() < many && self.bytes < AHEAD_BYTES
     }
 
     /// Takes the calls back that are not started, if the running script is slow, or stuck.
     pub(super) fn judge(&mut self, now: Instant) {
-        if self.blocked || !self.is_late(now) {
+        if self.blocked || !self.is_late(now) || self.recalled && self.used_before.is_some() {
             return;
         }
         let stuck = now.saturating_duration_since(self.since) >= STUCK;
@@ -196,18 +210,16 @@ impl Host {
 
     /// Leaves the running script alone in its host.
     fn recall(&mut self) {
-        if self.recall == Recall::No {
-            self.recall = Recall::Done;
-            if self.jobs.len() > 1 {
-                self.recall = Recall::Asked;
-                self.send(&ToHost::Recall);
-            }
+        self.pace = LATE / AHEAD.0;
+        if !self.recalled && self.jobs.len() > 1 {
+            self.send(&ToHost::Recall);
         }
+        self.recalled = true;
     }
 
-    /// Whether the first of its calls is surely the one that ran last.
-    pub(super) fn culprit_known(&self) -> bool {
-        self.jobs.len() == 1 || self.recall == Recall::Done
+    /// Whether the first of its calls is surely the one that ran last, or must not run again.
+    pub(super) fn has_culprit(&self) -> bool {
+        self.jobs.len() == 1 || self.jobs.front().is_some_and(|job| job.asked)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The heap of one runtime, as the engine's allocator and for who sets it back.
 
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::rc::Rc;
 
@@ -14,7 +15,7 @@ pub struct Heap(Rc<Arena>);
 /// What a heap was at one moment.
 pub struct Image {
     of: Rc<Arena>,
-    bytes: Box<[u8]>,
+    bytes: Box<[MaybeUninit<u8>]>,
 }
 
 impl Image {

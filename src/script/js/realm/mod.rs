@@ -28,10 +28,9 @@ pub struct Realm {
     /// What is kept for the one who made the realm.
     root: Persistent<Object<'static>>,
     _natives: Vec<Held>,
-    // Ends after what is in it, and the runtime after its context.
+    // Ends after what is in it.
     context: Context,
     heap: Heap,
-    _runtime: Runtime,
 }
 
 impl Realm {
@@ -55,7 +54,6 @@ impl Realm {
             _natives: natives,
             context,
             heap,
-            _runtime: runtime,
         })
     }
 
@@ -66,8 +64,8 @@ impl Realm {
 
     /// Makes it what it was.
     pub fn set(&mut self, image: &Image) {
-        // SAFETY: outside of the engine there are the context, the root and our functions, which
-        // are in every image. Other values live no longer than the closures of `with`, unless they
+        // SAFETY: outside of the engine there are the context, the root, our functions and the
+        // prototype that the library made for them, which are in every image. Other values live no longer than the closures of `with`, unless they
         // are made persistent, which nobody does outside of this folder. In turn the engine refers
         // to its runtime's own data and to what our functions own, and both live as long as this.
         unsafe { self.heap.set(image) };
