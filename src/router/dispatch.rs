@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::record::Record;
@@ -151,8 +152,10 @@ impl Dispatcher {
 
     async fn take(self: &Arc<Self>, mut call: Call, want: Want) -> Outcome {
         let id = call.id;
-        let mut record = Record::start(self, &call);
-        let outcome = self.admit(&mut call, &mut record.target, want).await;
+        let now = Instant::now();
+        let mut record = Record::start(self, &call, now);
+        let outcome = self.admit(&mut call, &mut record.target, want, now);
+        let outcome = outcome.await;
         let outcome = outcome.map_err(|mut fault| {
             // The fault of a repeat names the call that it was the outcome of.
             let of_another = call.key.is_some() && fault.call_id.is_some();
@@ -174,6 +177,7 @@ impl Dispatcher {
         call: &mut Call,
         target: &mut &'static str,
         want: Want,
+        now: Instant,
     ) -> Outcome {
         if call.caller.has_ended() {
             return Err(token_ended());
@@ -192,10 +196,11 @@ impl Dispatcher {
         *target = row.route.target.kind();
         self.check_limits(call, row)?;
         if let Some(timeout) = row.route.timeout {
-            call.deadline = call.deadline.min(Deadline::after(timeout));
+            call.deadline = call.deadline.min(Deadline::from(now, timeout));
         }
-        call.deadline = call.deadline.min(Deadline::after(self.limits.max_timeout));
-        if call.deadline.passed() {
+        let latest = Deadline::from(now, self.limits.max_timeout);
+        call.deadline = call.deadline.min(latest);
+        if call.deadline.instant() <= now {
             return Err(timed_out());
         }
         match call.key.take() {

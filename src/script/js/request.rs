@@ -58,7 +58,7 @@ pub fn request<'js>(
         headers = wrap.call((headers,))?;
     }
     request.set("headers", headers)?;
-    request.set("id", work.call_id.as_str())?;
+    request.set("id", work.call_id.to_string())?;
     request.set("method", http.map_or("POST", |http| http.verb.as_str()))?;
     let uri = http.map_or_else(|| format!("/{}", work.method), |http| http.path.clone());
     request.set("pathInfo", uri.as_str())?;
@@ -66,8 +66,8 @@ pub fn request<'js>(
     request.set("queryString", http.map_or("", |http| http.query.as_str()))?;
     request.set("scriptName", script.path.trim_start_matches('/'))?;
     let user = Object::new(ctx.clone())?;
-    user.set("id", work.caller.as_str())?;
-    user.set("name", work.caller.as_str())?;
+    user.set("id", &*work.caller)?;
+    user.set("name", &*work.caller)?;
     request.set("user", user)?;
     let files = match http.and_then(|http| http.files.as_ref()) {
         Some(files) => ctx.json_parse(&files[..])?,
@@ -75,7 +75,7 @@ pub fn request<'js>(
     };
     request.set("files", files)?;
     let account = Object::new(ctx.clone())?;
-    account.set("accountKey", work.account.as_str())?;
+    account.set("accountKey", &*work.account)?;
     request.set("account", account)?;
     Ok(request)
 }

@@ -170,14 +170,14 @@ impl World {
             raw,
             parameters,
             headers,
-            work.call_id.as_str(),
+            work.call_id.to_string(),
             http.map_or("POST", |http| http.verb.as_str()),
             uri,
             http.map_or("", |http| http.query.as_str()),
             script.path.trim_start_matches('/'),
-            work.caller.as_str(),
+            &*work.caller,
             files,
-            work.account.as_str(),
+            &*work.account,
         ))
     }
 }
