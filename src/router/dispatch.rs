@@ -206,7 +206,9 @@ impl Dispatcher {
         match call.key.take() {
             None => self.until_deadline(call, row, want).await,
             Some(key) => {
-                let outcome = self.with_key(call, &key, row, want).await;
+                // In memory of its own, as what few calls need is everywhere here: a call that
+                // waits is to take up little.
+                let outcome = Box::pin(self.with_key(call, &key, row, want)).await;
                 call.key = Some(key);
                 outcome
             }
@@ -309,7 +311,7 @@ impl Dispatcher {
         let schema = row.route.schema.params.as_deref();
         work::check_schema(schema, &call.params, Kind::InvalidParams)?;
         let outcome = match accepts {
-            true => self.oneway.accept(call).await,
+            true => Box::pin(self.oneway.accept(call)).await,
             false => work::carry_out(call, row).await,
         };
         drop(place);

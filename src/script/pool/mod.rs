@@ -102,7 +102,9 @@ impl Pool {
                 }
                 Ok(Event::Ask(ask, next)) => {
                     events = next;
-                    let answer = self.answer(call, &script.path, ask, &mut asked).await?;
+                    // In memory of its own: most scripts ask for nothing.
+                    let answer = Box::pin(self.answer(call, &script.path, ask, &mut asked));
+                    let answer = answer.await?;
                     ticket.answer(answer);
                 }
                 Ok(Event::Lost(fault)) => {
