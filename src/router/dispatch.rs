@@ -135,41 +135,47 @@ impl Dispatcher {
 
     /// Takes one call to its outcome. Dropping the future cancels the call, unless it has an
     /// idempotency key: then it goes on for whoever comes back for its outcome.
-    pub async fn call(self: &Arc<Self>, call: Call) -> Outcome {
-        self.take(call, Want::Outcome).await
+    pub fn call(self: &Arc<Self>, call: Call) -> impl Future<Output = Outcome> + Send + use<> {
+        self.take(call, Want::Outcome)
     }
 
     /// Accepts a call whose caller waits for no outcome: it is on disk when this comes back with a
     /// receipt, and is carried out later.
-    pub async fn accept(self: &Arc<Self>, call: Call) -> Outcome {
-        self.take(call, Want::Receipt).await
+    pub fn accept(self: &Arc<Self>, call: Call) -> impl Future<Output = Outcome> + Send + use<> {
+        self.take(call, Want::Receipt)
     }
 
     /// Carries out a call that was accepted.
-    pub async fn carry_out(self: &Arc<Self>, call: Call) -> Outcome {
-        self.take(call, Want::Work).await
+    pub fn carry_out(self: &Arc<Self>, call: Call) -> impl Future<Output = Outcome> + Send + use<> {
+        self.take(call, Want::Work)
     }
 
-    async fn take(self: &Arc<Self>, mut call: Call, want: Want) -> Outcome {
-        let id = call.id;
-        let now = Instant::now();
-        let mut record = Record::start(self, &call, now);
-        let outcome = self.admit(&mut call, &mut record.target, want, now);
-        let outcome = outcome.await;
-        let outcome = outcome.map_err(|mut fault| {
-            // The fault of a repeat names the call that it was the outcome of.
-            let of_another = call.key.is_some() && fault.call_id.is_some();
-            if !of_another {
-                fault.call_id = Some(id);
-            }
-            fault
-        });
-        record.outcome = match &outcome {
-            Ok(reply) if reply.receipt.is_some() => "accepted",
-            Ok(_) => "ok",
-            Err(fault) => fault.kind.as_str(),
-        };
-        outcome
+    /// No `async fn`, which would hold the call twice.
+    fn take(
+        self: &Arc<Self>,
+        mut call: Call,
+        want: Want,
+    ) -> impl Future<Output = Outcome> + Send + use<> {
+        let this = self.clone();
+        async move {
+            let now = Instant::now();
+            let mut record = Record::start(&this, &call, now);
+            let outcome = this.admit(&mut call, &mut record.target, want, now);
+            let outcome = outcome.await.map_err(|mut fault| {
+                // The fault of a repeat names the call that it was the outcome of.
+                let of_another = call.key.is_some() && fault.call_id.is_some();
+                if !of_another {
+                    fault.call_id = Some(call.id);
+                }
+                fault
+            });
+            record.outcome = match &outcome {
+                Ok(reply) if reply.receipt.is_some() => "accepted",
+                Ok(_) => "ok",
+                Err(fault) => fault.kind.as_str(),
+            };
+            outcome
+        }
     }
 
     async fn admit(

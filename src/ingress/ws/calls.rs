@@ -97,7 +97,6 @@ impl Calls {
     }
 
     fn start(&mut self, ticket: Ticket, caller: Caller, request: Request, deadline: Deadline) {
-        let dispatcher = self.context.dispatcher.clone();
         let call = Call {
             id: CallId::new(),
             method: request.method,
@@ -111,7 +110,7 @@ impl Calls {
             http: None,
             progress: request.progress.then(|| self.progress(ticket)),
         };
-        let outcome = async move { dispatcher.call(call).await }.boxed();
+        let outcome = self.context.dispatcher.call(call).boxed();
         self.under_way.push(UnderWay { ticket, outcome });
     }
 
