@@ -38,8 +38,9 @@ impl AmqpTarget {
 
     async fn ask(&self, call: &Call, captures: &Captures) -> Outcome {
         let request = self.request(call, captures)?;
-        let reply = self.link.request(&self.exchange, request, call.deadline);
-        self.outcome(&reply.await?)
+        let link = &self.link;
+        let reply = link.request(&self.exchange, request, call.deadline).await?;
+        self.outcome(&reply)
     }
 
     fn request(&self, call: &Call, captures: &Captures) -> Result<Outgoing, Fault> {
