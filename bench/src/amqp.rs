@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+    ConfirmSelectOptions, QueueDeclareOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
 use tokio::task::JoinSet;
 
 use crate::Failure;
 use crate::load::{Load, Measured, Tally, sum};
-use crate::wire::{PARAMS, number};
+use crate::wire::{CALL_ID, Extras, PARAMS, number};
 
 /// The queue that the responder answers.
 pub const QUEUE: &str = "bench.rpc";
@@ -32,13 +33,18 @@ pub async fn connect(port: u16) -> Result<(Connection, Channel), Failure> {
 pub struct Floor {
     _connection: Connection,
     channel: Channel,
+    extras: Extras,
     replies: Consumer,
 }
 
 impl Floor {
     /// Connects and waits for replies.
-    pub async fn connect(port: u16) -> Result<Floor, Failure> {
+    pub async fn connect(port: u16, extras: Extras) -> Result<Floor, Failure> {
         let (connection, channel) = connect(port).await?;
+        if extras == Extras::All {
+            let options = ConfirmSelectOptions::default();
+            channel.confirm_select(options).await?;
+        }
         let options = BasicConsumeOptions {
             no_ack: true,
             ..BasicConsumeOptions::default()
@@ -49,19 +55,35 @@ impl Floor {
         Ok(Floor {
             _connection: connection,
             channel,
+            extras,
             replies,
         })
     }
 
     async fn request(&self, slot: usize) -> Result<(), Failure> {
-        let properties = BasicProperties::default()
+        let mut properties = BasicProperties::default()
             .with_reply_to(REPLY_TO.into())
             .with_correlation_id(slot.to_string().into());
+        let mut options = BasicPublishOptions::default();
+        if self.extras == Extras::All {
+            options.mandatory = true;
+            let mut headers = FieldTable::default();
+            headers.insert("call-id".into(), AMQPValue::LongString(CALL_ID.into()));
+            headers.insert("deadline".into(), AMQPValue::LongLongInt(1_795_800_000_000));
+            headers.insert("hops".into(), AMQPValue::LongLongInt(1));
+            properties = properties
+                .with_correlation_id(format!("{slot:032}").into())
+                .with_content_type("application/json".into())
+                .with_type("bench/amqp".into())
+                .with_expiration("30000".into())
+                .with_headers(headers);
+        }
+        // The reply says what a confirmation says, and comes later.
         self.channel
             .basic_publish(
                 "".into(),
                 QUEUE.into(),
-                BasicPublishOptions::default(),
+                options,
                 PARAMS.as_bytes(),
                 properties,
             )
