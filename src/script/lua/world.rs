@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::{Ground, compile, json, problem, show};
 use crate::script::host::Session;
@@ -14,6 +14,8 @@ use crate::script::wire::{Ask, End, Script, Thrown, WireForm, Work};
 
 /// Garbage of earlier calls that is worth a collection while nobody waits.
 const LITTER: usize = 4 << 20;
+/// A byte that comes with a call becomes fewer bytes of Lua than this.
+const SWELL: usize = 64;
 
 /// A machine with everything in it but a call.
 pub struct World {
@@ -92,21 +94,23 @@ impl World {
         if self.lua.used_memory() > self.clean + session.memory {
             self.lua.gc_collect()?;
         }
-        self.lua
-            .set_memory_limit(self.lua.used_memory() + session.memory)?;
+        let limit = self.lua.used_memory() + session.memory;
+        // What may reach the limit is made in protected calls, and each of them costs.
+        if heft(work, script).saturating_mul(SWELL) > session.memory {
+            self.lua.set_memory_limit(limit)?;
+        }
         let environment = self.environment(work, script)?;
-        *self.shared.environment.borrow_mut() = Some(environment.clone());
         let (function, require) = self.shared.load(&self.lua, script)?;
         environment.raw_set("require", require)?;
-        function.set_environment(environment)?;
-        let outcome = self.run.call::<MultiValue>(function);
+        function.set_environment(environment.clone())?;
+        *self.shared.environment.borrow_mut() = Some(environment);
+        self.lua.set_memory_limit(limit)?;
+        let outcome = self.run.call::<(bool, Value)>(function);
         self.lua.set_memory_limit(0)?;
         self.shared.modules.borrow_mut().clear();
         *self.shared.environment.borrow_mut() = None;
-        let mut values = outcome?.into_iter();
-        let ok = values.next().unwrap_or(Value::Nil);
-        let value = values.next().unwrap_or(Value::Nil);
-        if ok == Value::Boolean(true) {
+        let (ok, value) = outcome?;
+        if ok {
             return Ok(json::write(&value)
                 .map_err(|message| session.threw(problem(&format!("the result: {message}"), ""))));
         }
@@ -180,6 +184,15 @@ impl World {
             work.account.as_str(),
         ))
     }
+}
+
+/// Bytes of what a call brings along, and of its script.
+fn heft(work: &Work, script: &Script) -> usize {
+    let http = work.http.as_ref().map_or(0, |http| {
+        let headers = http.headers.iter().map(|(name, value)| name.len() + value.len());
+        headers.sum::<usize>() + http.path.len() + http.query.len()
+    });
+    work.weight() + http + script.source.len()
 }
 
 impl Shared {
