@@ -14,8 +14,6 @@ use crate::script::wire::{Ask, End, Script, Thrown, WireForm, Work};
 
 /// Garbage of earlier calls that is worth a collection while nobody waits.
 const LITTER: usize = 4 << 20;
-/// A byte that comes with a call becomes fewer bytes of Lua than this.
-const SWELL: usize = 64;
 
 /// A machine with everything in it but a call.
 pub struct World {
@@ -96,7 +94,7 @@ impl World {
         }
         let limit = self.lua.used_memory() + session.memory;
         // What may reach the limit is made in protected calls, and each of them costs.
-        if heft(work, script).saturating_mul(SWELL) > session.memory {
+        if weight(work, script).saturating_mul(json::SWELL) > session.memory {
             self.lua.set_memory_limit(limit)?;
         }
         let environment = self.environment(work, script)?;
@@ -186,11 +184,12 @@ impl World {
     }
 }
 
-/// Bytes of what a call brings along, and of its script.
-fn heft(work: &Work, script: &Script) -> usize {
+/// Bytes that a call comes with, and its script: nearly all that a machine has to take in.
+fn weight(work: &Work, script: &Script) -> usize {
     let http = work.http.as_ref().map_or(0, |http| {
-        let headers = http.headers.iter().map(|(name, value)| name.len() + value.len());
-        headers.sum::<usize>() + http.path.len() + http.query.len()
+        let header = |(name, value): &(String, String)| name.len() + value.len() + ": \r\n".len();
+        let headers: usize = http.headers.iter().map(header).sum();
+        headers + http.path.len() + http.query.len()
     });
     work.weight() + http + script.source.len()
 }

@@ -12,6 +12,9 @@ use mlua::{IntoLua as _, Lua, Table, Value};
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 
+/// A byte of text becomes fewer bytes of Lua than this, even while its tables grow, by a margin: the
+/// worst is `[[[…]]]` with less than 60.
+pub const SWELL: usize = 96;
 /// Of larger tables, only the first so many members are collected: what waits here is counted by no
 /// budget.
 const FEW: usize = 32;
