@@ -217,7 +217,7 @@ async fn what_can_never_be_settled_ends_at_once() {
 async fn a_body_that_becomes_too_much_lua_costs_its_own_call_and_no_host() {
     let daemon = Setup::new()
         .config(ROUTES)
-        .config("[limits]\nscript_memory = \"4MiB\"")
+        .config("[limits]\nmessage = \"1MiB\"\nparams = \"1MiB\"\nscript_memory = \"4MiB\"")
         .script("count.lua", "return #request.body")
         .start()
         .await;
@@ -241,7 +241,8 @@ async fn a_body_that_becomes_too_much_lua_costs_its_own_call_and_no_host() {
         assert!(reply.text().contains("memory"), "{}", reply.text());
     }
     assert_eq!(call(&daemon, "lua/count", lists(1)).await, json!(1));
-    assert_eq!(super::children(daemon.pid()), hosts);
+    let alive = super::children(daemon.pid());
+    assert!(hosts.iter().all(|host| alive.contains(host)), "{alive:?}");
 }
 
 #[tokio::test]
