@@ -160,7 +160,12 @@ impl Reader {
     }
 
     pub(super) fn text(&mut self) -> io::Result<String> {
-        String::from_utf8(self.bytes()?.into()).map_err(|_| broken())
+        let length = self.u32()? as usize;
+        let bytes = self.0.get(..length).ok_or_else(broken)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| broken())?;
+        let text = text.to_owned();
+        self.0.advance(length);
+        Ok(text)
     }
 
     pub(super) fn pairs(&mut self) -> io::Result<Vec<(String, String)>> {
