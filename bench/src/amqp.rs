@@ -4,12 +4,16 @@
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties, Consumer, PublisherConfirm,
+};
 use tokio::task::JoinSet;
 
 use crate::Failure;
@@ -35,6 +39,7 @@ pub struct Floor {
     channel: Channel,
     extras: Extras,
     replies: Consumer,
+    confirmed: FuturesUnordered<PublisherConfirm>,
 }
 
 impl Floor {
@@ -57,10 +62,11 @@ impl Floor {
             channel,
             extras,
             replies,
+            confirmed: FuturesUnordered::new(),
         })
     }
 
-    async fn request(&self, slot: usize) -> Result<(), Failure> {
+    async fn request(&mut self, slot: usize) -> Result<(), Failure> {
         let mut properties = BasicProperties::default()
             .with_reply_to(REPLY_TO.into())
             .with_correlation_id(slot.to_string().into());
@@ -78,8 +84,8 @@ impl Floor {
                 .with_expiration("30000".into())
                 .with_headers(headers);
         }
-        // The reply says what a confirmation says, and comes later.
-        self.channel
+        let confirmed = self
+            .channel
             .basic_publish(
                 "".into(),
                 QUEUE.into(),
@@ -88,7 +94,21 @@ impl Floor {
                 properties,
             )
             .await?;
+        if self.extras == Extras::All {
+            self.confirmed.push(confirmed);
+        }
         Ok(())
+    }
+
+    /// The next reply. Confirmations are taken as they come.
+    async fn reply(&mut self) -> Result<Delivery, Failure> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(confirmation) = self.confirmed.next() => drop(confirmation?),
+                reply = self.replies.next() => return Ok(reply.ok_or("the channel was closed")??),
+            }
+        }
     }
 
     async fn run(mut self, load: Load, start: Instant) -> Result<Tally, Failure> {
@@ -100,11 +120,7 @@ impl Floor {
         }
         let mut waiting = load.in_flight;
         while waiting > 0 {
-            let reply = self
-                .replies
-                .next()
-                .await
-                .ok_or("the channel was closed")??;
+            let reply = self.reply().await?;
             let id = reply.properties.correlation_id().as_ref();
             let slot = number(id.ok_or("a reply without correlation")?.as_str().as_bytes());
             let now = Instant::now();

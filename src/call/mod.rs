@@ -165,7 +165,7 @@ pub struct HttpParts {
 #[derive(Clone)]
 pub struct Progress {
     sink: Arc<ProgressSink>,
-    call: u64,
+    number: u64,
 }
 
 /// Takes the news of all calls of one caller, by the numbers that they have there. It must not
@@ -174,13 +174,13 @@ pub type ProgressSink = dyn Fn(u64, Box<RawValue>) + Send + Sync;
 
 impl Progress {
     /// Of the call with this number.
-    pub fn new(sink: Arc<ProgressSink>, call: u64) -> Progress {
-        Progress { sink, call }
+    pub fn new(sink: Arc<ProgressSink>, number: u64) -> Progress {
+        Progress { sink, number }
     }
 
     /// Hands over one piece of news.
     pub fn send(&self, data: Box<RawValue>) {
-        (self.sink)(self.call, data);
+        (self.sink)(self.number, data);
     }
 }
 

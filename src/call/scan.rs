@@ -78,7 +78,7 @@ impl Open {
 }
 
 impl Scanner<'_> {
-    /// Iterative, so that hostile nesting costs a vector entry and not a stack frame.
+    /// Iterative, so that hostile nesting costs a bit and not a stack frame.
     fn document(&mut self) -> Result<(), Defect> {
         loop {
             self.value_start()?;

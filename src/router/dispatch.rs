@@ -150,13 +150,14 @@ impl Dispatcher {
         self.take(call, Want::Work)
     }
 
-    /// No `async fn`, which would hold the call twice.
+    /// Takes a call through all checks to what is wanted of it, and records it.
     fn take(
         self: &Arc<Self>,
         mut call: Call,
         want: Want,
     ) -> impl Future<Output = Outcome> + Send + use<> {
         let this = self.clone();
+        // An `async fn` would hold the call twice.
         async move {
             let now = Instant::now();
             let mut record = Record::start(&this, &call, now);
@@ -202,9 +203,9 @@ impl Dispatcher {
         *target = row.route.target.kind();
         self.check_limits(call, row)?;
         if let Some(timeout) = row.route.timeout {
-            call.deadline = call.deadline.min(Deadline::from(now, timeout));
+            call.deadline = call.deadline.min(Deadline::from_moment(now, timeout));
         }
-        let latest = Deadline::from(now, self.limits.max_timeout);
+        let latest = Deadline::from_moment(now, self.limits.max_timeout);
         call.deadline = call.deadline.min(latest);
         if call.deadline.instant() <= now {
             return Err(timed_out());

@@ -354,13 +354,18 @@ mod tests {
             script: 3,
             form: WireForm::Text,
             params: "Füße".into(),
+            call_id: CallId::new(),
             method: "a/b".into(),
+            caller: "ada".into(),
+            account: "acme".into(),
             http: Some(Arc::new(HttpParts {
+                verb: "PUT".into(),
+                path: "/b".into(),
+                query: "c=1".into(),
                 headers: vec![("accept".into(), "*/*".into())],
                 raw_body: Some("x".into()),
-                ..HttpParts::default()
+                files: Some("{}".into()),
             })),
-            ..Work::default()
         };
         let frame = frame(|out| ToHost::Call(Box::new(work.clone())).write(out));
         let ToHost::Call(read) = ToHost::read(frame).unwrap() else {

@@ -1,6 +1,7 @@
 //! The record of one call: counted from its start to its end.
 
 use std::sync::atomic::Ordering;
+
 use tokio::time::Instant;
 
 use super::Dispatcher;

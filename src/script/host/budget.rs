@@ -53,8 +53,8 @@ impl Budget {
         self.stop.set(None);
     }
 
-    /// CPU time of the call, less at most a [`SHARE`] of the limit: the time from the reading to its
-    /// beginning counts as if all of it had been computed, by the calls before. More it cannot be.
+    /// CPU time of the call, less at most one [`SHARE`]th of the limit: the time from the reading to
+    /// its beginning counts as if the calls before had computed all along. They cannot have had more.
     fn used(&self) -> Duration {
         let (when, cpu) = self.reading.get();
         let before = cpu + (self.started.get() - when);
@@ -138,6 +138,17 @@ mod tests {
         budget.begin();
         assert!(compute(&budget, LIMIT / 2) < LIMIT);
         assert!(!budget.over());
+    }
+
+    #[test]
+    fn a_host_that_was_idle_has_saved_nothing() {
+        let budget = budget();
+        let (_sender, receiver) = std::sync::mpsc::channel::<()>();
+        assert!(receiver.recv_timeout(LIMIT * 4).is_err());
+        budget.begin();
+        let used = compute(&budget, LIMIT * 3);
+        assert_eq!(budget.stop(), Some(Stop::Time));
+        assert!(used < LIMIT + LIMIT / 8, "{used:?}");
     }
 
     #[test]

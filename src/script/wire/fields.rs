@@ -159,11 +159,11 @@ impl Reader {
         self.take(length)
     }
 
-    pub(super) fn text(&mut self) -> io::Result<String> {
+    /// As a `String` or an `Arc<str>`, made straight from the frame.
+    pub(super) fn text<T: for<'a> From<&'a str>>(&mut self) -> io::Result<T> {
         let length = self.u32()? as usize;
         let bytes = self.0.get(..length).ok_or_else(broken)?;
-        let text = std::str::from_utf8(bytes).map_err(|_| broken())?;
-        let text = text.to_owned();
+        let text = std::str::from_utf8(bytes).map_err(|_| broken())?.into();
         self.0.advance(length);
         Ok(text)
     }
@@ -194,9 +194,9 @@ impl Reader {
             },
             params: self.bytes()?,
             call_id: CallId::from_bytes(self.raw()?),
-            method: self.text()?.into(),
-            caller: self.text()?.into(),
-            account: self.text()?.into(),
+            method: self.text()?,
+            caller: self.text()?,
+            account: self.text()?,
             http: None,
         };
         if self.u8()? == 1 {

@@ -6,7 +6,7 @@
 //! is never joined to another: after each call everything is set back anyway.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
-use std::ptr::{NonNull, null_mut};
+use std::ptr::{self, NonNull, null_mut};
 use std::slice;
 
 /// Bytes of the piece; the system commits those that are touched.
@@ -25,7 +25,7 @@ const REST: usize = 64;
 /// What is compared before it is set back. Two whole blocks that are aligned alike are compared
 /// in two thirds of the time in which one is written over the other.
 const BLOCK: usize = 1024;
-#[derive(Clone, Copy, PartialEq)]
+#[derive(PartialEq)]
 #[repr(align(64))]
 struct Block([u8; BLOCK]);
 
@@ -231,10 +231,20 @@ impl Arena {
     pub fn copy(&self) -> Option<Copied> {
         let head = self.head();
         // SAFETY: no more was cut off than the piece has, which is whole blocks, and nothing
-        // changes it meanwhile.
+        // changes it meanwhile. There is room for as many in the copy. Pointers are among the bytes,
+        // and stay pointers because they are copied without being looked at.
         unsafe {
-            let (all, count) = ((*head).outside.is_null(), (*head).top.div_ceil(BLOCK));
-            all.then(|| Copied((&*self.blocks(count)).into()))
+            let (all, top) = ((*head).outside.is_null(), (*head).top);
+            let count = top.div_ceil(BLOCK);
+            all.then(|| {
+                let mut copy = Vec::<Block>::with_capacity(count);
+                ptr::copy_nonoverlapping(self.0.as_ptr().cast(), copy.as_mut_ptr(), count);
+                copy.set_len(count);
+                // What lies behind the end is nobody's, and is not to come back with each call.
+                let end = copy.as_mut_ptr().cast::<u8>().add(top);
+                end.write_bytes(0, count * BLOCK - top);
+                Copied(copy.into_boxed_slice())
+            })
         }
     }
 
@@ -248,7 +258,8 @@ impl Arena {
         let blocks = unsafe { self.blocks(copy.0.len()) };
         for (now, then) in blocks.iter_mut().zip(&copy.0) {
             if now != then {
-                *now = *then;
+                // SAFETY: both are whole blocks, and two of them. As above, without a look at them.
+                unsafe { ptr::copy_nonoverlapping(then, now, 1) };
             }
         }
     }

@@ -12,8 +12,8 @@ use mlua::{IntoLua as _, Lua, Table, Value};
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 
-/// A byte of text becomes fewer bytes of Lua than this, even while its tables grow, by a margin: the
-/// worst is `[[[…]]]` with less than 60.
+/// A byte of text becomes fewer bytes of Lua than this, even while its tables grow. The worst there is
+/// are arrays in arrays.
 pub const SWELL: usize = 96;
 /// Of larger tables, only the first so many members are collected: what waits here is counted by no
 /// budget.
@@ -101,7 +101,7 @@ impl<'de> Visitor<'de> for &Reader<'_, 'de> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Item<'de>, E> {
-        let text = self.lua.create_string(value).map_err(E::custom)?;
+        let text = self.lua.create_string(value).map_err(failed)?;
         Ok(Right(Value::String(text)))
     }
 
@@ -115,14 +115,14 @@ impl<'de> Visitor<'de> for &Reader<'_, 'de> {
             }
         }
         let mut length = self.items.borrow().len() - from;
-        let table = self.sequence(from).map_err(A::Error::custom)?;
+        let table = self.sequence(from).map_err(failed)?;
         while more && let Some(item) = seq.next_element_seed(self)? {
             length += 1;
-            table.raw_seti(length, item).map_err(A::Error::custom)?;
+            table.raw_seti(length, item).map_err(failed)?;
         }
         if length == 0 {
             let marked = table.set_metatable(Some(self.array.clone()));
-            marked.map_err(A::Error::custom)?;
+            marked.map_err(failed)?;
         }
         Ok(Right(Value::Table(table)))
     }
@@ -144,13 +144,22 @@ impl<'de> Visitor<'de> for &Reader<'_, 'de> {
                 None => more = false,
             }
         }
-        let table = self.record(from).map_err(A::Error::custom)?;
+        let table = self.record(from).map_err(failed)?;
         while more && let Some((name, item)) = next()? {
             if !is_null(&item) {
-                table.raw_set(name, item).map_err(A::Error::custom)?;
+                table.raw_set(name, item).map_err(failed)?;
             }
         }
         Ok(Right(Value::Table(table)))
+    }
+}
+
+/// What keeps the values alive that wait here grows as well, and says something else than the rest
+/// when there is no memory for that.
+fn failed<E: Error>(error: mlua::Error) -> E {
+    match error {
+        mlua::Error::StackError => E::custom("not enough memory"),
+        error => E::custom(error),
     }
 }
 

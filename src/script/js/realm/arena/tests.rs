@@ -51,6 +51,21 @@ fn what_lies_outside_cannot_be_copied_and_is_given_back() {
 }
 
 #[test]
+fn what_was_left_behind_the_end_is_in_no_image() {
+    let arena = Arena::new();
+    let empty = arena.copy().unwrap();
+    // SAFETY: the bytes are those of the block, which is not used any more when it is set back.
+    unsafe {
+        arena.take(3 * BLOCK).write_bytes(9, 3 * BLOCK);
+        arena.set(&empty);
+    }
+    let copy = arena.copy().unwrap();
+    let last = &copy.0.last().unwrap().0;
+    let end = empty.0.last().unwrap().0;
+    assert!(*last == end && last.ends_with(&[0; 8]));
+}
+
+#[test]
 fn one_byte_anywhere_is_set_back() {
     let arena = Arena::new();
     let held = arena.take(20 * BLOCK + 77);
