@@ -1,3 +1,5 @@
+//! Blocks keep what they hold, and an arena that is set back is what it was.
+
 use proptest::prelude::*;
 
 use super::*;
