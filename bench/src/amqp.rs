@@ -4,16 +4,21 @@
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+    ConfirmSelectOptions, QueueDeclareOptions,
 };
-use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties, Consumer, PublisherConfirm,
+};
 use tokio::task::JoinSet;
 
 use crate::Failure;
 use crate::load::{Load, Measured, Tally, sum};
-use crate::wire::{PARAMS, number};
+use crate::wire::{CALL_ID, Extras, PARAMS, number};
 
 /// The queue that the responder answers.
 pub const QUEUE: &str = "bench.rpc";
@@ -32,13 +37,19 @@ pub async fn connect(port: u16) -> Result<(Connection, Channel), Failure> {
 pub struct Floor {
     _connection: Connection,
     channel: Channel,
+    extras: Extras,
     replies: Consumer,
+    confirmed: FuturesUnordered<PublisherConfirm>,
 }
 
 impl Floor {
     /// Connects and waits for replies.
-    pub async fn connect(port: u16) -> Result<Floor, Failure> {
+    pub async fn connect(port: u16, extras: Extras) -> Result<Floor, Failure> {
         let (connection, channel) = connect(port).await?;
+        if extras == Extras::All {
+            let options = ConfirmSelectOptions::default();
+            channel.confirm_select(options).await?;
+        }
         let options = BasicConsumeOptions {
             no_ack: true,
             ..BasicConsumeOptions::default()
@@ -49,24 +60,55 @@ impl Floor {
         Ok(Floor {
             _connection: connection,
             channel,
+            extras,
             replies,
+            confirmed: FuturesUnordered::new(),
         })
     }
 
-    async fn request(&self, slot: usize) -> Result<(), Failure> {
-        let properties = BasicProperties::default()
+    async fn request(&mut self, slot: usize) -> Result<(), Failure> {
+        let mut properties = BasicProperties::default()
             .with_reply_to(REPLY_TO.into())
             .with_correlation_id(slot.to_string().into());
-        self.channel
+        let mut options = BasicPublishOptions::default();
+        if self.extras == Extras::All {
+            options.mandatory = true;
+            let mut headers = FieldTable::default();
+            headers.insert("call-id".into(), AMQPValue::LongString(CALL_ID.into()));
+            headers.insert("deadline".into(), AMQPValue::LongLongInt(1_795_800_000_000));
+            headers.insert("hops".into(), AMQPValue::LongLongInt(1));
+            properties = properties
+                .with_correlation_id(format!("{slot:032}").into())
+                .with_content_type("application/json".into())
+                .with_type("bench/amqp".into())
+                .with_expiration("30000".into())
+                .with_headers(headers);
+        }
+        let confirmed = self
+            .channel
             .basic_publish(
                 "".into(),
                 QUEUE.into(),
-                BasicPublishOptions::default(),
+                options,
                 PARAMS.as_bytes(),
                 properties,
             )
             .await?;
+        if self.extras == Extras::All {
+            self.confirmed.push(confirmed);
+        }
         Ok(())
+    }
+
+    /// The next reply. Confirmations are taken as they come.
+    async fn reply(&mut self) -> Result<Delivery, Failure> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(confirmation) = self.confirmed.next() => drop(confirmation?),
+                reply = self.replies.next() => return Ok(reply.ok_or("the channel was closed")??),
+            }
+        }
     }
 
     async fn run(mut self, load: Load, start: Instant) -> Result<Tally, Failure> {
@@ -78,11 +120,7 @@ impl Floor {
         }
         let mut waiting = load.in_flight;
         while waiting > 0 {
-            let reply = self
-                .replies
-                .next()
-                .await
-                .ok_or("the channel was closed")??;
+            let reply = self.reply().await?;
             let id = reply.properties.correlation_id().as_ref();
             let slot = number(id.ok_or("a reply without correlation")?.as_str().as_bytes());
             let now = Instant::now();

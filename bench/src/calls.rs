@@ -7,6 +7,7 @@ use crate::brokers::Peer;
 use crate::daemon::Daemon;
 use crate::load::{self, Load, Measured};
 use crate::report::{Row, Sample, Target, median, short};
+use crate::wire::Extras::{self, All, Few};
 use crate::ws::Jsonrpc;
 use crate::{Failure, amqp, mqtt, ws};
 
@@ -19,6 +20,8 @@ beside MQTT: MQTT 5 request/response by rumqttc, the library of callway's own li
              has a connection of its own, and the responder is the one that callway asks
 beside AMQP: direct reply-to by lapin, the library of callway's own link; every client has a
              connection of its own, and the responder is the one that callway asks
+all the same beside it: there as well requests carry what callway's carry (call id, deadline, hops,
+             method, expiry, content type), and over AMQP are mandatory and confirmed
 beside scripts: a WebSocket echo by tokio-tungstenite, nothing else";
 
 /// What is there to be measured.
@@ -52,9 +55,9 @@ pub enum Path {
     /// The bare WebSocket echo.
     Echo,
     /// MQTT request/response without a bridge, at this QoS.
-    MqttFloor(u8),
+    MqttFloor(u8, Extras),
     /// AMQP direct reply-to without a bridge.
-    AmqpFloor,
+    AmqpFloor(Extras),
     /// callway to this method.
     Callway(&'static str),
 }
@@ -86,14 +89,16 @@ impl Field {
         if self.mosquitto.is_some() {
             for qos in [0, 1] {
                 let method = mqtt::TOPICS[usize::from(qos)];
-                paths.extend([Path::MqttFloor(qos), Path::Callway(method)]);
+                let floor = |extras| Path::MqttFloor(qos, extras);
+                paths.extend([floor(Few), Path::Callway(method), floor(All)]);
             }
         }
         if self.default_mosquitto.is_some() && shape == Shape::One {
             paths.push(Path::Callway(DEFAULT_MQTT));
         }
         if self.rabbitmq.is_some() {
-            paths.extend([Path::AmqpFloor, Path::Callway("bench/amqp")]);
+            let floor = Path::AmqpFloor;
+            paths.extend([floor(Few), Path::Callway("bench/amqp"), floor(All)]);
         }
         paths
     }
@@ -127,19 +132,19 @@ impl Field {
                 }
                 load::run(lanes, load).await
             }
-            Path::MqttFloor(qos) => {
+            Path::MqttFloor(qos, extras) => {
                 let port = self.mosquitto.as_ref().ok_or("no MQTT broker")?.port;
                 let mut clients = Vec::new();
                 for number in 0..load.connections {
-                    clients.push(mqtt::Floor::connect(port, number, qos).await?);
+                    clients.push(mqtt::Floor::connect(port, number, qos, extras).await?);
                 }
                 mqtt::run(clients, load).await
             }
-            Path::AmqpFloor => {
+            Path::AmqpFloor(extras) => {
                 let port = self.rabbitmq.as_ref().ok_or("no AMQP broker")?.port;
                 let mut clients = Vec::new();
                 for _ in 0..load.connections {
-                    clients.push(amqp::Floor::connect(port).await?);
+                    clients.push(amqp::Floor::connect(port, extras).await?);
                 }
                 amqp::run(clients, load).await
             }
@@ -150,9 +155,9 @@ impl Field {
     /// CPU seconds of callway, and of the broker on this path, so far.
     fn cpu(&self, path: Path) -> (f64, f64) {
         let broker = match path {
-            Path::MqttFloor(_) => &self.mosquitto,
+            Path::MqttFloor(..) => &self.mosquitto,
             Path::Callway(method) if mqtt::TOPICS.contains(&method) => &self.mosquitto,
-            Path::AmqpFloor | Path::Callway("bench/amqp") => &self.rabbitmq,
+            Path::AmqpFloor(_) | Path::Callway("bench/amqp") => &self.rabbitmq,
             _ => &None,
         };
         let broker = broker.as_ref().map_or(0.0, |peer| peer.process.cpu());
@@ -172,17 +177,17 @@ pub fn rows(rounds: &Rounds) -> Vec<Row> {
         (
             "ws > MQTT QoS 0 > ws",
             Path::Callway(mqtt::TOPICS[0]),
-            Path::MqttFloor(0),
+            Path::MqttFloor(0, Few),
         ),
         (
             "ws > MQTT QoS 1 > ws",
             Path::Callway(mqtt::TOPICS[1]),
-            Path::MqttFloor(1),
+            Path::MqttFloor(1, Few),
         ),
         (
             "ws > AMQP > ws",
             Path::Callway("bench/amqp"),
-            Path::AmqpFloor,
+            Path::AmqpFloor(Few),
         ),
     ];
     let mut rows = Vec::new();
@@ -197,7 +202,7 @@ pub fn rows(rounds: &Rounds) -> Vec<Row> {
         };
         let (p50, rate, cpu) = match base {
             Path::Echo => (2.0, 0.085, None),
-            Path::MqttFloor(_) => (1.45, 0.90, Some(1.0)),
+            Path::MqttFloor(..) => (1.45, 0.90, Some(1.0)),
             _ => (1.3, 1.2, Some(0.65)),
         };
         let us = |value: f64| format!("{} us", short(value));
@@ -211,6 +216,20 @@ pub fn rows(rounds: &Rounds) -> Vec<Row> {
         let at_least = Target::AtLeast(rate);
         rows.push(beside("50 x 16", many, |s| s.rate, per_second, at_least));
         rows.push(cpu_row(work, many.0, cpu));
+        let same = match base {
+            Path::MqttFloor(qos, _) => Path::MqttFloor(qos, All),
+            Path::AmqpFloor(_) => Path::AmqpFloor(All),
+            _ => continue,
+        };
+        let pair = |shape| Some((samples(path, shape)?, samples(same, shape)?));
+        if let (Some(one), Some(many)) = (pair(Shape::One), pair(Shape::Many)) {
+            let (p50, rate) = (
+                "p50, all the same beside it",
+                "50 x 16, all the same beside it",
+            );
+            rows.push(beside(p50, one, |s| s.p50, us, Target::Shown));
+            rows.push(beside(rate, many, |s| s.rate, per_second, Target::Shown));
+        }
     }
     if let Some(samples) = rounds.get(&(Path::Callway(DEFAULT_MQTT), Shape::One)) {
         let values: Vec<f64> = samples.iter().map(|s| s.p50 / 1000.0).collect();

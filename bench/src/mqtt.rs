@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::Failure;
 use crate::load::{Load, Measured, Tally, sum};
-use crate::wire::PARAMS;
+use crate::wire::{CALL_ID, Extras, PARAMS};
 
 /// The topic that the responder answers, by QoS.
 pub const TOPICS: [&str; 2] = ["bench/q0", "bench/q1"];
@@ -55,12 +55,18 @@ pub struct Floor {
     client: AsyncClient,
     events: EventLoop,
     qos: u8,
+    extras: Extras,
     reply_topic: String,
 }
 
 impl Floor {
     /// Connects and waits for replies. `number` tells it from the other clients.
-    pub async fn connect(port: u16, number: usize, qos: u8) -> Result<Floor, Failure> {
+    pub async fn connect(
+        port: u16,
+        number: usize,
+        qos: u8,
+        extras: Extras,
+    ) -> Result<Floor, Failure> {
         let reply_topic = format!("bench/reply/{number}");
         let id = format!("bench-{number}");
         let (client, events) = connect(port, &id, &[(&reply_topic, qos)]).await?;
@@ -68,18 +74,32 @@ impl Floor {
             client,
             events,
             qos,
+            extras,
             reply_topic,
         })
     }
 
     fn request(&self, slot: usize) -> Result<(), Failure> {
-        let properties = PublishProperties {
+        let topic = TOPICS[usize::from(self.qos)];
+        let mut properties = PublishProperties {
             response_topic: Some(self.reply_topic.clone()),
             correlation_data: Some(Bytes::copy_from_slice(&[slot as u8])),
             ..PublishProperties::default()
         };
+        if self.extras == Extras::All {
+            properties.correlation_data = Some(Bytes::copy_from_slice(&[slot as u8; 32]));
+            properties.message_expiry_interval = Some(30);
+            properties.content_type = Some("application/json".into());
+            let user = [
+                ("method", topic),
+                ("call-id", CALL_ID),
+                ("deadline", "1795800000000"),
+                ("hops", "1"),
+            ];
+            properties.user_properties =
+                user.map(|(name, value)| (name.into(), value.into())).into();
+        }
         let options = PublishOptions::new(qos(self.qos)).properties(properties);
-        let topic = TOPICS[usize::from(self.qos)];
         Ok(self.client.try_publish(topic, PARAMS, options)?)
     }
 

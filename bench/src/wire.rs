@@ -33,3 +33,15 @@ pub fn number(digits: &[u8]) -> usize {
         .take_while(|digit| digit.is_ascii_digit())
         .fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
 }
+
+/// What a request carries beside its body, where no bridge makes it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Extras {
+    /// What its reply needs.
+    Few,
+    /// All that a request of callway's carries; over AMQP it is mandatory and confirmed as well.
+    All,
+}
+
+/// The call ids of such requests are as long as this one.
+pub const CALL_ID: &str = "01a21e2d-a4bb-7ad4-81f2-5c16d659ea21";

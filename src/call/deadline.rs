@@ -17,7 +17,12 @@ pub struct Deadline(Instant);
 impl Deadline {
     /// The deadline this long from now.
     pub fn after(duration: Duration) -> Deadline {
-        Deadline(Instant::now() + duration)
+        Deadline::from_moment(Instant::now(), duration)
+    }
+
+    /// The deadline this long from a moment.
+    pub fn from_moment(moment: Instant, duration: Duration) -> Deadline {
+        Deadline(moment + duration)
     }
 
     /// The deadline that a peer gave as Unix milliseconds. One that passed already is now.

@@ -63,6 +63,16 @@ impl CallId {
         CallId(ordered_id())
     }
 
+    /// Its 16 bytes, as RFC 9562 §4 has them.
+    pub fn bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The id with these 16 bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> CallId {
+        CallId(Uuid::from_bytes(bytes))
+    }
+
     /// The id that a daemon wrote into a fault.
     pub fn parse(text: &str) -> Option<CallId> {
         Uuid::try_parse(text).ok().map(CallId)
@@ -135,7 +145,7 @@ pub struct Call {
 }
 
 /// The parts of an HTTP request that scripts may look at. Credentials are not among them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpParts {
     /// `GET`, `POST`, ….
     pub verb: String,
@@ -153,17 +163,24 @@ pub struct HttpParts {
 
 /// Takes interim news (`callway.progress`) of one call to its caller.
 #[derive(Clone)]
-pub struct Progress(Arc<dyn Fn(Box<RawValue>) + Send + Sync>);
+pub struct Progress {
+    sink: Arc<ProgressSink>,
+    number: u64,
+}
+
+/// Takes the news of all calls of one caller, by the numbers that they have there. It must not
+/// block, and may drop news that the caller is too slow to read.
+pub type ProgressSink = dyn Fn(u64, Box<RawValue>) + Send + Sync;
 
 impl Progress {
-    /// A sink; it must not block, and may drop news that the caller is too slow to read.
-    pub fn new(sink: impl Fn(Box<RawValue>) + Send + Sync + 'static) -> Progress {
-        Progress(Arc::new(sink))
+    /// Of the call with this number.
+    pub fn new(sink: Arc<ProgressSink>, number: u64) -> Progress {
+        Progress { sink, number }
     }
 
     /// Hands over one piece of news.
     pub fn send(&self, data: Box<RawValue>) {
-        (self.0)(data);
+        (self.sink)(self.number, data);
     }
 }
 

@@ -32,7 +32,7 @@ pub fn scan(text: &[u8], max_depth: usize) -> Result<(), Defect> {
         text,
         at: 0,
         max_depth,
-        open: Vec::new(),
+        open: Open::default(),
     };
     scanner.document()
 }
@@ -41,19 +41,51 @@ struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
     max_depth: usize,
-    /// The closing bracket that each open array or object waits for.
-    open: Vec<u8>,
+    open: Open,
+}
+
+/// The arrays and objects that are open: a bit for each, set for an object. The innermost 64 need
+/// no memory of their own, so most texts need none.
+#[derive(Default)]
+struct Open {
+    depth: usize,
+    inner: u64,
+    /// What lies further out, 64 for each entry.
+    outer: Vec<u64>,
+}
+
+impl Open {
+    fn push(&mut self, is_object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.outer.push(self.inner);
+        }
+        self.inner = self.inner << 1 | u64::from(is_object);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.depth -= 1;
+        self.inner >>= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.inner = self.outer.pop().unwrap_or_default();
+        }
+    }
+
+    /// The bracket that closes the innermost.
+    fn closer(&self) -> Option<u8> {
+        (self.depth > 0).then_some(if self.inner & 1 == 1 { b'}' } else { b']' })
+    }
 }
 
 impl Scanner<'_> {
-    /// Iterative, so that hostile nesting costs a vector entry and not a stack frame.
+    /// Iterative, so that hostile nesting costs a bit and not a stack frame.
     fn document(&mut self) -> Result<(), Defect> {
         loop {
             self.value_start()?;
             // A value just ended: close what ends with it, or go on to the next member.
             loop {
                 self.blanks();
-                let Some(&closer) = self.open.last() else {
+                let Some(closer) = self.open.closer() else {
                     return if self.at == self.text.len() {
                         Ok(())
                     } else {
@@ -81,7 +113,7 @@ impl Scanner<'_> {
             self.blanks();
             match self.next() {
                 Some(b'{') => {
-                    self.enter(b'}')?;
+                    self.enter(true)?;
                     self.blanks();
                     if self.peek() == Some(b'}') {
                         return Ok(());
@@ -89,7 +121,7 @@ impl Scanner<'_> {
                     self.key()?;
                 }
                 Some(b'[') => {
-                    self.enter(b']')?;
+                    self.enter(false)?;
                     self.blanks();
                     if self.peek() == Some(b']') {
                         return Ok(());
@@ -105,11 +137,11 @@ impl Scanner<'_> {
         }
     }
 
-    fn enter(&mut self, closer: u8) -> Result<(), Defect> {
-        if self.open.len() == self.max_depth {
+    fn enter(&mut self, is_object: bool) -> Result<(), Defect> {
+        if self.open.depth == self.max_depth {
             return Err(Defect::Depth(self.max_depth));
         }
-        self.open.push(closer);
+        self.open.push(is_object);
         Ok(())
     }
 
@@ -130,6 +162,9 @@ impl Scanner<'_> {
     /// The rest of a string after its opening quote.
     fn string(&mut self) -> Result<(), Defect> {
         loop {
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            let special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
+            self.at += rest.iter().position(special).unwrap_or(rest.len());
             match self.next() {
                 Some(b'"') => return Ok(()),
                 Some(b'\\') => match self.next() {
@@ -137,7 +172,6 @@ impl Scanner<'_> {
                     Some(b'u') => self.unicode_escape()?,
                     _ => return self.grammar_before(),
                 },
-                Some(0x20..) => {}
                 _ => return self.grammar_before(),
             }
         }
@@ -321,6 +355,31 @@ mod tests {
         let deep = "[".repeat(128) + &"]".repeat(128);
         assert_eq!(scan(deep.as_bytes(), 128), Ok(()));
         assert_eq!(scan(deep.as_bytes(), 127), Err(Defect::Depth(127)));
+    }
+
+    #[test]
+    fn each_bracket_is_closed_by_its_own_kind_however_deep() {
+        for depth in [1, 63, 64, 65, 128, 129, 300] {
+            let opening: Vec<_> = (0..depth)
+                .map(|at| if at % 3 == 0 { "{\"a\":" } else { "[" })
+                .collect();
+            let closing: Vec<_> = (0..depth)
+                .rev()
+                .map(|at| if at % 3 == 0 { "}" } else { "]" })
+                .collect();
+            let text = opening.concat() + "1" + &closing.concat();
+            assert_eq!(scan(text.as_bytes(), depth), Ok(()), "{depth}");
+            for wrong in 0..depth {
+                let mut closing = closing.clone();
+                closing[wrong] = if closing[wrong] == "}" { "]" } else { "}" };
+                let text = opening.concat() + "1" + &closing.concat();
+                let verdict = scan(text.as_bytes(), depth);
+                assert!(
+                    matches!(verdict, Err(Defect::Grammar(_))),
+                    "{depth} {wrong}"
+                );
+            }
+        }
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::record::Record;
@@ -134,39 +135,48 @@ impl Dispatcher {
 
     /// Takes one call to its outcome. Dropping the future cancels the call, unless it has an
     /// idempotency key: then it goes on for whoever comes back for its outcome.
-    pub async fn call(self: &Arc<Self>, call: Call) -> Outcome {
-        self.take(call, Want::Outcome).await
+    pub fn call(self: &Arc<Self>, call: Call) -> impl Future<Output = Outcome> + Send + use<> {
+        self.take(call, Want::Outcome)
     }
 
     /// Accepts a call whose caller waits for no outcome: it is on disk when this comes back with a
     /// receipt, and is carried out later.
-    pub async fn accept(self: &Arc<Self>, call: Call) -> Outcome {
-        self.take(call, Want::Receipt).await
+    pub fn accept(self: &Arc<Self>, call: Call) -> impl Future<Output = Outcome> + Send + use<> {
+        self.take(call, Want::Receipt)
     }
 
     /// Carries out a call that was accepted.
-    pub async fn carry_out(self: &Arc<Self>, call: Call) -> Outcome {
-        self.take(call, Want::Work).await
+    pub fn carry_out(self: &Arc<Self>, call: Call) -> impl Future<Output = Outcome> + Send + use<> {
+        self.take(call, Want::Work)
     }
 
-    async fn take(self: &Arc<Self>, mut call: Call, want: Want) -> Outcome {
-        let id = call.id;
-        let mut record = Record::start(self, &call);
-        let outcome = self.admit(&mut call, &mut record.target, want).await;
-        let outcome = outcome.map_err(|mut fault| {
-            // The fault of a repeat names the call that it was the outcome of.
-            let of_another = call.key.is_some() && fault.call_id.is_some();
-            if !of_another {
-                fault.call_id = Some(id);
-            }
-            fault
-        });
-        record.outcome = match &outcome {
-            Ok(reply) if reply.receipt.is_some() => "accepted",
-            Ok(_) => "ok",
-            Err(fault) => fault.kind.as_str(),
-        };
-        outcome
+    /// Takes a call through all checks to what is wanted of it, and records it.
+    fn take(
+        self: &Arc<Self>,
+        mut call: Call,
+        want: Want,
+    ) -> impl Future<Output = Outcome> + Send + use<> {
+        let this = self.clone();
+        // An `async fn` would hold the call twice.
+        async move {
+            let now = Instant::now();
+            let mut record = Record::start(&this, &call, now);
+            let outcome = this.admit(&mut call, &mut record.target, want, now);
+            let outcome = outcome.await.map_err(|mut fault| {
+                // The fault of a repeat names the call that it was the outcome of.
+                let of_another = call.key.is_some() && fault.call_id.is_some();
+                if !of_another {
+                    fault.call_id = Some(call.id);
+                }
+                fault
+            });
+            record.outcome = match &outcome {
+                Ok(reply) if reply.receipt.is_some() => "accepted",
+                Ok(_) => "ok",
+                Err(fault) => fault.kind.as_str(),
+            };
+            outcome
+        }
     }
 
     async fn admit(
@@ -174,6 +184,7 @@ impl Dispatcher {
         call: &mut Call,
         target: &mut &'static str,
         want: Want,
+        now: Instant,
     ) -> Outcome {
         if call.caller.has_ended() {
             return Err(token_ended());
@@ -192,16 +203,19 @@ impl Dispatcher {
         *target = row.route.target.kind();
         self.check_limits(call, row)?;
         if let Some(timeout) = row.route.timeout {
-            call.deadline = call.deadline.min(Deadline::after(timeout));
+            call.deadline = call.deadline.min(Deadline::from_moment(now, timeout));
         }
-        call.deadline = call.deadline.min(Deadline::after(self.limits.max_timeout));
-        if call.deadline.passed() {
+        let latest = Deadline::from_moment(now, self.limits.max_timeout);
+        call.deadline = call.deadline.min(latest);
+        if call.deadline.instant() <= now {
             return Err(timed_out());
         }
         match call.key.take() {
             None => self.until_deadline(call, row, want).await,
             Some(key) => {
-                let outcome = self.with_key(call, &key, row, want).await;
+                // In memory of its own, as what few calls need is everywhere here: a call that
+                // waits is to take up little.
+                let outcome = Box::pin(self.with_key(call, &key, row, want)).await;
                 call.key = Some(key);
                 outcome
             }
@@ -304,7 +318,7 @@ impl Dispatcher {
         let schema = row.route.schema.params.as_deref();
         work::check_schema(schema, &call.params, Kind::InvalidParams)?;
         let outcome = match accepts {
-            true => self.oneway.accept(call).await,
+            true => Box::pin(self.oneway.accept(call)).await,
             false => work::carry_out(call, row).await,
         };
         drop(place);

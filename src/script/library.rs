@@ -88,6 +88,16 @@ impl Library {
             }
             entry => entry.map(|entry| (entry.stamp, entry.script.clone())),
         };
+        // In memory of its own: few calls have to look.
+        Box::pin(self.look(path, before)).await
+    }
+
+    /// Reads a script, unless it is still what it was `before`.
+    async fn look(
+        &self,
+        path: &str,
+        before: Option<(Stamp, Arc<Script>)>,
+    ) -> Result<(Arc<Script>, Arc<Acl>), Missing> {
         let (file, name) = self.find(path).await?;
         let stamp = stamp(&file)
             .await

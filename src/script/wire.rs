@@ -6,11 +6,13 @@
 mod fields;
 
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use self::fields::{Reader, Writer, broken};
+use crate::call::{CallId, HttpParts};
 
 /// The length field in front of each frame: 4 bytes, little endian, counts what follows it.
 const HEADER: usize = 4;
@@ -77,15 +79,15 @@ pub struct Work {
     /// The params as they came.
     pub params: Bytes,
     /// The call's id as callers and logs know it.
-    pub call_id: String,
+    pub call_id: CallId,
     /// The method that was called.
-    pub method: String,
+    pub method: Arc<str>,
     /// The caller's name.
-    pub caller: String,
+    pub caller: Arc<str>,
     /// The account that scripts are told.
-    pub account: String,
+    pub account: Arc<str>,
     /// What came with the params over HTTP.
-    pub http: Option<HttpWork>,
+    pub http: Option<Arc<HttpParts>>,
 }
 
 impl Work {
@@ -97,18 +99,6 @@ impl Work {
         });
         self.params.len() + uploads
     }
-}
-
-/// The parts of an HTTP request.
-#[derive(Clone, Debug, Default)]
-#[allow(missing_docs)] // as in `call::HttpParts`
-pub struct HttpWork {
-    pub verb: String,
-    pub path: String,
-    pub query: String,
-    pub headers: Vec<(String, String)>,
-    pub raw_body: Option<Bytes>,
-    pub files: Option<Bytes>,
 }
 
 /// The settled form of params.
@@ -364,13 +354,18 @@ mod tests {
             script: 3,
             form: WireForm::Text,
             params: "Füße".into(),
+            call_id: CallId::new(),
             method: "a/b".into(),
-            http: Some(HttpWork {
+            caller: "ada".into(),
+            account: "acme".into(),
+            http: Some(Arc::new(HttpParts {
+                verb: "PUT".into(),
+                path: "/b".into(),
+                query: "c=1".into(),
                 headers: vec![("accept".into(), "*/*".into())],
                 raw_body: Some("x".into()),
-                ..HttpWork::default()
-            }),
-            ..Work::default()
+                files: Some("{}".into()),
+            })),
         };
         let frame = frame(|out| ToHost::Call(Box::new(work.clone())).write(out));
         let ToHost::Call(read) = ToHost::read(frame).unwrap() else {

@@ -38,8 +38,10 @@ impl AmqpTarget {
 
     async fn ask(&self, call: &Call, captures: &Captures) -> Outcome {
         let request = self.request(call, captures)?;
-        let reply = self.link.request(&self.exchange, request, call.deadline);
-        self.outcome(&reply.await?)
+        let link = &self.link;
+        // Awaited where it is made: kept in a variable, it would be held twice.
+        let reply = link.request(&self.exchange, request, call.deadline).await?;
+        self.outcome(&reply)
     }
 
     fn request(&self, call: &Call, captures: &Captures) -> Result<Outgoing, Fault> {

@@ -212,18 +212,25 @@ async fn interim_news_reach_the_caller_under_its_own_id() {
     let daemon = daemon().await;
     let mut worker = worker(&daemon, json!({"methods": ["vision/{x...}"]})).await;
     let mut caller = daemon.ws().await;
-    let id = caller.request("vision/a", json!({})).await;
-    let ask = asked(&mut worker).await;
-    let news = |data: Value| {
+    let mut under_way = Vec::new();
+    for method in ["vision/a", "vision/b"] {
+        let id = caller.request(method, json!({})).await;
+        under_way.push((id, asked(&mut worker).await));
+    }
+    let news = |ask: &Value, data: Value| {
         let params = json!({"id": ask["id"], "data": data});
         json!({"jsonrpc": "2.0", "method": "callway.progress", "params": params}).to_string()
     };
-    worker.send(news(json!({"percent": 50}))).await;
-    let params = asked(&mut caller).await["params"].take();
-    assert_eq!(params, json!({"id": id, "data": {"percent": 50}}));
-    answer(&mut worker, &ask, "result", json!("done")).await;
-    assert_eq!(caller.response(id).await["result"], "done");
-    worker.send(news(json!("too late"))).await;
+    for (id, ask) in under_way.iter().rev() {
+        worker.send(news(ask, json!({"percent": 50}))).await;
+        let params = asked(&mut caller).await["params"].take();
+        assert_eq!(params, json!({"id": id, "data": {"percent": 50}}));
+    }
+    for (id, ask) in under_way {
+        answer(&mut worker, &ask, "result", json!("done")).await;
+        assert_eq!(caller.response(id).await["result"], "done");
+        worker.send(news(&ask, json!("too late"))).await;
+    }
     assert!(caller.is_quiet(Duration::from_millis(50)).await);
 }
 

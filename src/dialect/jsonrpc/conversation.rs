@@ -88,7 +88,7 @@ impl Conversation {
 
     /// Takes one message; `text` is it, or a part of it.
     fn one(&mut self, message: &Bytes, text: &str, batch: Option<BatchId>, effects: &mut Effects) {
-        match read(text.as_bytes(), self.bounds.json_depth) {
+        match read(text, self.bounds.json_depth) {
             Incoming::Asked(asked) => self.asked(message, asked, batch, effects),
             Incoming::Result(id, result) => {
                 let payload = Payload::unchecked_json(slice(message, result));

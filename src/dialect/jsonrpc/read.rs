@@ -39,10 +39,10 @@ pub(super) struct Asked<'a> {
 }
 
 /// Reads a message that is not a batch. `max_depth` bounds what is no call, and ids.
-pub(super) fn read(text: &[u8], max_depth: usize) -> Incoming<'_> {
-    let members = match serde_json::from_slice::<Members>(text) {
+pub(super) fn read(text: &str, max_depth: usize) -> Incoming<'_> {
+    let members = match serde_json::from_str::<Members>(text) {
         Ok(members) => members,
-        Err(_) => return Incoming::Refused(None, no_message(text, max_depth)),
+        Err(_) => return Incoming::Refused(None, no_message(text.as_bytes(), max_depth)),
     };
     if let Some(id) = members.id
         && !is_id(id, max_depth)
@@ -56,7 +56,9 @@ pub(super) fn read(text: &[u8], max_depth: usize) -> Incoming<'_> {
         Ok(message) => message,
         // What is no call is looked at as a whole, so that bad JSON is called bad JSON.
         Err(fault) => {
-            let fault = scan(text, max_depth).err().map_or(fault, bad_json);
+            let fault = scan(text.as_bytes(), max_depth)
+                .err()
+                .map_or(fault, bad_json);
             Incoming::Refused(members.id, fault)
         }
     }
@@ -226,14 +228,14 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> (Option<&str>, Kind) {
-        match read(text.as_bytes(), 128) {
+        match read(text, 128) {
             Incoming::Refused(id, fault) => (id.map(RawValue::get), fault.kind),
             other => panic!("{other:?}"),
         }
     }
 
     fn asked(text: &str) -> Asked<'_> {
-        match read(text.as_bytes(), 128) {
+        match read(text, 128) {
             Incoming::Asked(asked) => asked,
             other => panic!("{other:?}"),
         }
@@ -302,11 +304,11 @@ mod tests {
     #[test]
     fn answers_are_told_from_requests() {
         assert!(matches!(
-            read(br#"{"jsonrpc":"2.0","id":1,"result":null}"#, 128),
+            read(r#"{"jsonrpc":"2.0","id":1,"result":null}"#, 128),
             Incoming::Result(..)
         ));
         assert!(matches!(
-            read(br#"{"jsonrpc":"2.0","id":1,"error":{"code":1}}"#, 128),
+            read(r#"{"jsonrpc":"2.0","id":1,"error":{"code":1}}"#, 128),
             Incoming::Error(..)
         ));
     }

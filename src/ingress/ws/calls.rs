@@ -1,6 +1,7 @@
 //! The calls of one connection, under way inside its task.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::auth::Caller;
-use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Progress, Via};
+use crate::call::{Call, CallId, Deadline, Fault, Kind, Outcome, Progress, ProgressSink, Via};
 use crate::context::Context;
 use crate::dialect::{Request, Ticket};
 use crate::ingress::work::Work;
@@ -28,7 +29,7 @@ pub(super) struct Calls {
     /// Parts of batches that found no place; at most `limits.batch`.
     waiting: VecDeque<(Ticket, Caller, Request, Deadline)>,
     /// Made with the first call that can take news.
-    news: Option<(mpsc::Sender<News>, mpsc::Receiver<News>)>,
+    news: Option<(Arc<ProgressSink>, mpsc::Receiver<News>)>,
 }
 
 struct UnderWay {
@@ -96,7 +97,6 @@ impl Calls {
     }
 
     fn start(&mut self, ticket: Ticket, caller: Caller, request: Request, deadline: Deadline) {
-        let dispatcher = self.context.dispatcher.clone();
         let call = Call {
             id: CallId::new(),
             method: request.method,
@@ -110,18 +110,22 @@ impl Calls {
             http: None,
             progress: request.progress.then(|| self.progress(ticket)),
         };
-        let outcome = async move { dispatcher.call(call).await }.boxed();
+        let outcome = self.context.dispatcher.call(call).boxed();
         self.under_way.push(UnderWay { ticket, outcome });
     }
 
     fn progress(&mut self, ticket: Ticket) -> Progress {
-        let (sender, _) = self.news.get_or_insert_with(|| mpsc::channel(NEWS));
-        let (sender, metrics) = (sender.clone(), self.context.metrics.clone());
-        Progress::new(move |data| {
-            if sender.try_send((ticket, data)).is_err() {
-                metrics.dropped("ws", "progress");
-            }
-        })
+        let (sink, _) = self.news.get_or_insert_with(|| {
+            let (sender, receiver) = mpsc::channel(NEWS);
+            let metrics = self.context.metrics.clone();
+            let sink = move |ticket: Ticket, data| {
+                if sender.try_send((ticket, data)).is_err() {
+                    metrics.dropped("ws", "progress");
+                }
+            };
+            (Arc::new(sink), receiver)
+        });
+        Progress::new(sink.clone(), ticket)
     }
 
     /// Gives up a call.

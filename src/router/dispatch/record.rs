@@ -1,7 +1,8 @@
 //! The record of one call: counted from its start to its end.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::Dispatcher;
 use crate::call::{Call, CallId, Kind, Via};
@@ -17,7 +18,7 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    pub(super) fn start(dispatcher: &'a Dispatcher, call: &Call) -> Record<'a> {
+    pub(super) fn start(dispatcher: &'a Dispatcher, call: &Call, now: Instant) -> Record<'a> {
         dispatcher.in_flight.fetch_add(1, Ordering::Relaxed);
         Record {
             dispatcher,
@@ -26,7 +27,7 @@ impl<'a> Record<'a> {
             target: "none",
             // What stands here if the future is dropped.
             outcome: Kind::Cancelled.as_str(),
-            started: Instant::now(),
+            started: now,
         }
     }
 }

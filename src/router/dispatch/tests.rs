@@ -134,6 +134,14 @@ impl World {
     }
 }
 
+/// Hundreds wait at once, and past this size memory is dearer to get.
+#[test]
+fn a_call_that_waits_takes_up_less_than_a_kilobyte() {
+    let world = World::new(|_| {});
+    let size = size_of_val(&world.dispatcher.call(world.make("works")));
+    assert!(size < 1024, "{size}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn checks_come_in_their_order() {
     let world = World::new(|_| {});

@@ -17,7 +17,7 @@ pub(super) async fn carry_out(call: &Call, row: &Row) -> Outcome {
     let captures = row.route.pattern.captures(&call.method);
     let reply = match row.route.retry {
         None => guarded(call, row, &captures).await?,
-        Some(retry) => with_retry(retry, call, row, &captures).await?,
+        Some(retry) => Box::pin(with_retry(retry, call, row, &captures)).await?,
     };
     let schema = row.route.schema.result.as_deref();
     check_schema(schema, &reply.payload, Kind::TargetError)?;

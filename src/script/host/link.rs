@@ -45,7 +45,7 @@ pub struct Link {
 struct Inbox {
     buffer: BytesMut,
     work: VecDeque<Box<Work>>,
-    scripts: HashMap<u32, Script>,
+    scripts: HashMap<u32, Arc<Script>>,
     answer: Option<Answer>,
 }
 
@@ -169,7 +169,7 @@ impl Link {
     }
 
     /// A script that the daemon has sent.
-    pub fn script(&self, number: u32) -> Option<Script> {
+    pub fn script(&self, number: u32) -> Option<Arc<Script>> {
         self.inbox.lock().scripts.get(&number).cloned()
     }
 
@@ -196,7 +196,8 @@ impl Link {
         loop {
             if let Some(answer) = inbox.answer.take() {
                 if let Answer::Module(script) = &answer {
-                    inbox.scripts.insert(script.number, script.clone());
+                    let script = Arc::new(script.clone());
+                    inbox.scripts.insert(script.number, script);
                 }
                 return Ok(Some(answer));
             }
@@ -251,7 +252,7 @@ impl Link {
             match ToHost::read(frame)? {
                 ToHost::Budgets(_) => {}
                 ToHost::Script(script) => {
-                    inbox.scripts.insert(script.number, script);
+                    inbox.scripts.insert(script.number, Arc::new(script));
                 }
                 ToHost::Call(work) => inbox.work.push_back(work),
                 ToHost::Answer(answer) => inbox.answer = Some(answer),

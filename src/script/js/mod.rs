@@ -76,7 +76,7 @@ impl Engine {
                 .map_err(|error| broken(session, &error))??;
             images.keep(realm, script.number);
         }
-        let result = realm.with(|ctx, root| script::run(ctx, root, session, work, script));
+        let result = realm.with(|ctx, root| script::run(ctx, root, session, work));
         result.map_err(|error| broken(session, &error))?
     }
 }

@@ -8,8 +8,7 @@ use rquickjs::{CatchResultExt, Context, Ctx, Error, Exception, Function, Object,
 
 use super::outcome::{failed, problem, settle};
 use super::realm::Natives;
-use super::request::{HEADERS, request};
-use super::{core, globals, modules};
+use super::{core, globals, modules, request};
 use crate::script::host::Session;
 use crate::script::wire::{End, Problem, Script, Work};
 
@@ -23,9 +22,7 @@ pub const HEAD: &str = "(function(require,exports,module){";
 pub fn define<'js>(natives: &Natives<'js>, session: &Rc<Session>) -> Result<Object<'js>, Error> {
     globals::define(natives, session)?;
     let root = modules::prelude(natives, session)?;
-    let ctx = natives.ctx();
-    let headers: Function = ctx.eval_with_options(HEADERS, options(""))?;
-    root.set("headers", headers)?;
+    request::define(natives, &root)?;
     Ok(root)
 }
 
@@ -44,10 +41,9 @@ pub fn load<'js>(
         let require: Function = require.call((script.path.as_str(),))?;
         root.set("require", require)?;
         let text_of: Function = root.get("textOf")?;
-        root.set(
-            "script",
-            compile(ctx, &text_of, &script.path, &script.source, "")?,
-        )
+        let compiled = compile(ctx, &text_of, &script.path, &script.source, "")?;
+        root.set("script", compiled)?;
+        request::offer(root, script)
     };
     load().catch(ctx).map_err(|error| failed(session, &error))
 }
@@ -58,13 +54,11 @@ pub fn run<'js>(
     root: &Object<'js>,
     session: &Session,
     work: &Work,
-    script: &Script,
 ) -> Result<Vec<u8>, End> {
     let run = || {
-        let globals = ctx.globals();
-        globals.set("request", request(ctx, root, work, script)?)?;
+        request::fill(ctx, root, work)?;
         let (function, require): (Function, Function) = (root.get("script")?, root.get("require")?);
-        let value: Value = function.call((This(globals), require))?;
+        let value: Value = function.call((This(ctx.globals()), require))?;
         settle(ctx, value, session)
     };
     let text = run().catch(ctx);

@@ -1,14 +1,17 @@
 //! One Luau machine: what its scripts share, and the environment that each call gets.
 
+mod native;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{Function, Lua, LuaString, Table, Value};
 
-use super::{Ground, compile, json, problem, show};
+use self::native::native;
+use super::{Ground, compile, json, problem};
 use crate::script::host::Session;
 use crate::script::wire::{Ask, End, Script, Thrown, WireForm, Work};
 
@@ -92,21 +95,23 @@ impl World {
         if self.lua.used_memory() > self.clean + session.memory {
             self.lua.gc_collect()?;
         }
-        self.lua
-            .set_memory_limit(self.lua.used_memory() + session.memory)?;
+        let limit = self.lua.used_memory() + session.memory;
+        // What may reach the limit is made in protected calls, and each of them costs.
+        if weight(work, script).saturating_mul(json::SWELL) > session.memory {
+            self.lua.set_memory_limit(limit)?;
+        }
         let environment = self.environment(work, script)?;
-        *self.shared.environment.borrow_mut() = Some(environment.clone());
         let (function, require) = self.shared.load(&self.lua, script)?;
         environment.raw_set("require", require)?;
-        function.set_environment(environment)?;
-        let outcome = self.run.call::<MultiValue>(function);
+        function.set_environment(environment.clone())?;
+        *self.shared.environment.borrow_mut() = Some(environment);
+        self.lua.set_memory_limit(limit)?;
+        let outcome = self.run.call::<(bool, Value)>(function);
         self.lua.set_memory_limit(0)?;
         self.shared.modules.borrow_mut().clear();
         *self.shared.environment.borrow_mut() = None;
-        let mut values = outcome?.into_iter();
-        let ok = values.next().unwrap_or(Value::Nil);
-        let value = values.next().unwrap_or(Value::Nil);
-        if ok == Value::Boolean(true) {
+        let (ok, value) = outcome?;
+        if ok {
             return Ok(json::write(&value)
                 .map_err(|message| session.threw(problem(&format!("the result: {message}"), ""))));
         }
@@ -170,16 +175,26 @@ impl World {
             raw,
             parameters,
             headers,
-            work.call_id.as_str(),
+            work.call_id.to_string(),
             http.map_or("POST", |http| http.verb.as_str()),
             uri,
             http.map_or("", |http| http.query.as_str()),
             script.path.trim_start_matches('/'),
-            work.caller.as_str(),
+            &*work.caller,
             files,
-            work.account.as_str(),
+            &*work.account,
         ))
     }
+}
+
+/// Bytes that a call comes with, and its script: nearly all that a machine has to take in.
+fn weight(work: &Work, script: &Script) -> usize {
+    let http = work.http.as_ref().map_or(0, |http| {
+        let header = |(name, value): &(String, String)| name.len() + value.len() + ": \r\n".len();
+        let headers: usize = http.headers.iter().map(header).sum();
+        headers + http.path.len() + http.query.len()
+    });
+    work.weight() + http + script.source.len()
 }
 
 impl Shared {
@@ -282,100 +297,4 @@ fn inherit(lua: &Lua, from: Option<&Table>) -> mlua::Result<Table> {
     metatable.raw_set("__index", from)?;
     metatable.raw_set("__metatable", false)?;
     Ok(metatable)
-}
-
-fn to_json(value: &Value) -> mlua::Result<Vec<u8>> {
-    json::write(value).map_err(mlua::Error::runtime)
-}
-
-/// What the prelude builds on.
-fn native(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
-    let native = lua.create_table()?;
-    let session = &shared.session;
-    native.raw_set(
-        "show",
-        lua.create_function(|_, value: Value| Ok(show(&value)))?,
-    )?;
-    let s = session.clone();
-    let log = move |_: &Lua, (level, text): (LuaString, LuaString)| {
-        s.log(&level.to_string_lossy(), &text.to_string_lossy());
-        Ok(())
-    };
-    native.raw_set("log", lua.create_function(log)?)?;
-    let s = session.clone();
-    let level = move |_: &Lua, level: String| {
-        s.set_level(&level);
-        Ok(())
-    };
-    native.raw_set("level", lua.create_function(level)?)?;
-    let s = session.clone();
-    let status = move |_: &Lua, status: u16| s.set_status(status).map_err(mlua::Error::runtime);
-    native.raw_set("status", lua.create_function(status)?)?;
-    let s = session.clone();
-    let header = move |_: &Lua, (name, value, replace): (String, String, bool)| {
-        s.header(&name, &value, replace)
-            .map_err(mlua::Error::runtime)
-    };
-    native.raw_set("header", lua.create_function(header)?)?;
-    let s = session.clone();
-    let write =
-        move |_: &Lua, bytes: LuaString| s.write(&bytes.as_bytes()).map_err(mlua::Error::runtime);
-    native.raw_set("write", lua.create_function(write)?)?;
-    let s = session.clone();
-    let close = move |_: &Lua, ()| {
-        s.close();
-        Ok(())
-    };
-    native.raw_set("close", lua.create_function(close)?)?;
-    let weak = Rc::downgrade(shared);
-    let call = move |lua: &Lua, (method, params): (String, Value)| match weak.upgrade() {
-        Some(shared) => shared.ask(lua, Ask::Call(method, to_json(&params)?.into())),
-        None => Err(mlua::Error::runtime("over")),
-    };
-    native.raw_set("call", lua.create_function(call)?)?;
-    let weak = Rc::downgrade(shared);
-    let publish = move |lua: &Lua, (channel, payload): (String, Value)| match weak.upgrade() {
-        Some(shared) => {
-            let payload = to_json(&payload)?.into();
-            shared.ask(lua, Ask::Publish(channel, payload, false))
-        }
-        None => Err(mlua::Error::runtime("over")),
-    };
-    native.raw_set("publish", lua.create_function(publish)?)?;
-    let weak = Rc::downgrade(shared);
-    let say = move |lua: &Lua, (channel, payload): (String, Value)| match weak.upgrade() {
-        Some(shared) => {
-            let payload = to_json(&payload)?.into();
-            shared.ask(lua, Ask::Publish(channel, payload, true))
-        }
-        None => Err(mlua::Error::runtime("over")),
-    };
-    native.raw_set("say", lua.create_function(say)?)?;
-    let weak = Rc::downgrade(shared);
-    let serve = move |lua: &Lua, (name, arguments): (String, Value)| match weak.upgrade() {
-        Some(shared) => shared.ask(lua, Ask::Service(name, to_json(&arguments)?.into())),
-        None => Err(mlua::Error::runtime("over")),
-    };
-    native.raw_set("serve", lua.create_function(serve)?)?;
-    let weak = Rc::downgrade(shared);
-    let http = move |lua: &Lua, options: Table| match weak.upgrade() {
-        Some(shared) => shared.ask(lua, Ask::Http(to_json(&Value::Table(options))?.into())),
-        None => Err(mlua::Error::runtime("over")),
-    };
-    native.raw_set("http", lua.create_function(http)?)?;
-    let array = shared.array.clone();
-    let parse = move |lua: &Lua, text: LuaString| json::read(lua, &text.as_bytes(), &array);
-    native.raw_set("parse", lua.create_function(parse)?)?;
-    let serialize = |lua: &Lua, value: Value| lua.create_string(to_json(&value)?);
-    native.raw_set("serialize", lua.create_function(serialize)?)?;
-    native.raw_set("null", Value::NULL)?;
-    let decode = |lua: &Lua, text: LuaString| {
-        let bytes = BASE64.decode(text.as_bytes());
-        let bytes = bytes.map_err(|_| mlua::Error::runtime("atob: not base64"))?;
-        lua.create_string(bytes)
-    };
-    native.raw_set("atob", lua.create_function(decode)?)?;
-    let encode = |_: &Lua, bytes: LuaString| Ok(BASE64.encode(bytes.as_bytes()));
-    native.raw_set("btoa", lua.create_function(encode)?)?;
-    Ok(native)
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt as _;
@@ -164,8 +164,9 @@ fn hear(pool: &Pool, id: u64, received: &mut BytesMut, max_frame: usize) -> io::
     let mut news = Vec::with_capacity(frames.len());
     {
         let mut floor = pool.floor.lock();
+        let now = Instant::now();
         for frame in frames {
-            let heard = floor.hear(id, frame, &mut news);
+            let heard = floor.hear(id, frame, now, &mut news);
             heard.ok_or_else(|| io::Error::other("a script host said what none says"))?;
         }
         floor.dispatch();

@@ -168,14 +168,20 @@ impl Floor {
     }
 
     /// Takes in what a host says. `None` if it says what no host says.
-    pub fn hear(&mut self, host_id: u64, frame: FromHost, news: &mut News) -> Option<()> {
+    pub fn hear(
+        &mut self,
+        host_id: u64,
+        frame: FromHost,
+        now: Instant,
+        news: &mut News,
+    ) -> Option<()> {
         let host = self.hosts.get_mut(&host_id)?;
         match frame {
             FromHost::Ready => host.ready = true,
             FromHost::Done(id, finished) => {
                 let (at, job) = host.take(id)?;
                 if at == 0 {
-                    host.next();
+                    host.next(now);
                 }
                 news.push((job, Event::Done(*finished)));
             }
@@ -212,7 +218,7 @@ impl Floor {
             let abandoned = host.is_abandoned(limits.abandoned);
             let (id, stopped) = (job.work.id, job.stopped);
             host.judge(now);
-            let ran = match host.ran() {
+            let ran = match host.ran(now) {
                 ran if ran > limits.stop_after => ran / host.allowance(limits.fair_share),
                 ran => ran,
             };

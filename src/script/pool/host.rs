@@ -95,7 +95,7 @@ impl Host {
 
     pub(super) fn give(&mut self, job: Job) {
         if self.jobs.is_empty() {
-            self.start_clock();
+            self.start_clock(Instant::now());
         }
         if self.knows.insert(job.script.number) {
             self.send(&ToHost::Script((*job.script).clone()));
@@ -115,14 +115,14 @@ impl Host {
     }
 
     /// The running call is over.
-    pub(super) fn next(&mut self) {
-        self.pace = (self.pace * (PACE_OF - 1) + self.ran()) / PACE_OF;
-        self.start_clock();
+    pub(super) fn next(&mut self, now: Instant) {
+        self.pace = (self.pace * (PACE_OF - 1) + self.ran(now)) / PACE_OF;
+        self.start_clock(now);
     }
 
-    fn start_clock(&mut self) {
-        self.began = Instant::now();
-        self.since = self.began;
+    fn start_clock(&mut self, now: Instant) {
+        self.began = now;
+        self.since = now;
         self.spent = Duration::ZERO;
         self.blocked = false;
         self.recalled = false;
@@ -132,7 +132,7 @@ impl Host {
     /// The running script waits for an answer, maybe for long.
     pub(super) fn block(&mut self) {
         self.recall();
-        self.spent = self.ran();
+        self.spent = self.ran(Instant::now());
         self.blocked = true;
     }
 
@@ -150,10 +150,10 @@ impl Host {
     }
 
     /// How long the running script has run, by the wall clock.
-    pub(super) fn ran(&self) -> Duration {
+    pub(super) fn ran(&self, now: Instant) -> Duration {
         match self.blocked {
             true => self.spent,
-            false => self.spent + self.since.elapsed(),
+            false => self.spent + now.saturating_duration_since(self.since),
         }
     }
 

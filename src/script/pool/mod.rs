@@ -20,7 +20,7 @@ use super::fetch::Fetcher;
 use super::library::Library;
 use super::reach::Reach;
 use super::surface::Asking;
-use super::wire::{Answer, Ask, Budgets, End, Finished, HttpWork, Thrown, ToHost, WireForm, Work};
+use super::wire::{Answer, Ask, Budgets, End, Finished, Thrown, ToHost, WireForm, Work};
 use crate::call::{
     Call, CallId, Fault, Form, Kind, Outcome, Payload, Reply, ScriptReply, ScriptResponse, Via,
     scan,
@@ -39,7 +39,7 @@ pub struct Pool {
     fetcher: Fetcher,
     budgets: Budgets,
     /// What scripts are told as their account.
-    account: String,
+    account: Arc<str>,
     /// Who is not authenticated.
     anonymous: Anonymous,
     floor: Mutex<Floor>,
@@ -102,7 +102,9 @@ impl Pool {
                 }
                 Ok(Event::Ask(ask, next)) => {
                     events = next;
-                    let answer = self.answer(call, &script.path, ask, &mut asked).await?;
+                    // In memory of its own: most scripts ask for nothing.
+                    let answer = Box::pin(self.answer(call, &script.path, ask, &mut asked));
+                    let answer = answer.await?;
                     ticket.answer(answer);
                 }
                 Ok(Event::Lost(fault)) => {
@@ -324,18 +326,11 @@ impl Pool {
                 Form::Binary | Form::Unchecked | Form::UncheckedJson => WireForm::Binary,
             },
             params: call.params.bytes().clone(),
-            call_id: call.id.to_string(),
-            method: call.method.to_string(),
-            caller: call.caller.name().to_owned(),
+            call_id: call.id,
+            method: call.method.clone(),
+            caller: call.caller.token().name.clone(),
             account: self.account.clone(),
-            http: call.http.as_ref().map(|http| HttpWork {
-                verb: http.verb.clone(),
-                path: http.path.clone(),
-                query: http.query.clone(),
-                headers: http.headers.clone(),
-                raw_body: http.raw_body.clone(),
-                files: http.files.clone(),
-            }),
+            http: call.http.clone(),
             ..Work::default()
         }
     }
@@ -378,13 +373,13 @@ impl Drop for Ticket {
 }
 
 /// The account of scriptr's addresses, or the group of processes.
-fn account(config: &Config) -> String {
+fn account(config: &Config) -> Arc<str> {
     let mut accounts = config
         .buses
         .iter()
         .filter_map(|bus| bus.common().scriptr.as_ref());
     match accounts.next() {
-        Some(account) => account.to_string(),
-        None => config.cluster.group.to_string(),
+        Some(account) => account.to_string().into(),
+        None => config.cluster.group.clone(),
     }
 }

@@ -1,10 +1,12 @@
 //! The fields of frames: numbers little endian, bytes and texts with their length in front.
 
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 
-use super::{End, Finished, HEADER, HttpWork, Problem, Response, Script, WireForm, Work};
+use super::{End, Finished, HEADER, Problem, Response, Script, WireForm, Work};
+use crate::call::{CallId, HttpParts};
 
 pub(super) fn broken() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "not a frame")
@@ -44,7 +46,11 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.u32(bytes.len() as u32);
+        self.u32(bytes.len() as u32).raw(bytes)
+    }
+
+    /// Bytes whose number both ends know.
+    fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.out.extend_from_slice(bytes);
         self
     }
@@ -72,7 +78,7 @@ impl<'a> Writer<'a> {
             .u32(work.script)
             .u8(work.form as u8)
             .bytes(&work.params)
-            .text(&work.call_id)
+            .raw(work.call_id.bytes())
             .text(&work.method)
             .text(&work.caller)
             .text(&work.account);
@@ -142,13 +148,24 @@ impl Reader {
         self.0.try_get_u64_le().map_err(|_| broken())
     }
 
+    fn raw<const LENGTH: usize>(&mut self) -> io::Result<[u8; LENGTH]> {
+        let mut bytes = [0; LENGTH];
+        bytes.copy_from_slice(&self.take(LENGTH)?);
+        Ok(bytes)
+    }
+
     pub(super) fn bytes(&mut self) -> io::Result<Bytes> {
         let length = self.u32()? as usize;
         self.take(length)
     }
 
-    pub(super) fn text(&mut self) -> io::Result<String> {
-        String::from_utf8(self.bytes()?.into()).map_err(|_| broken())
+    /// As a `String` or an `Arc<str>`, made straight from the frame.
+    pub(super) fn text<T: for<'a> From<&'a str>>(&mut self) -> io::Result<T> {
+        let length = self.u32()? as usize;
+        let bytes = self.0.get(..length).ok_or_else(broken)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| broken())?.into();
+        self.0.advance(length);
+        Ok(text)
     }
 
     pub(super) fn pairs(&mut self) -> io::Result<Vec<(String, String)>> {
@@ -176,21 +193,21 @@ impl Reader {
                 _ => WireForm::Binary,
             },
             params: self.bytes()?,
-            call_id: self.text()?,
+            call_id: CallId::from_bytes(self.raw()?),
             method: self.text()?,
             caller: self.text()?,
             account: self.text()?,
             http: None,
         };
         if self.u8()? == 1 {
-            work.http = Some(HttpWork {
+            work.http = Some(Arc::new(HttpParts {
                 verb: self.text()?,
                 path: self.text()?,
                 query: self.text()?,
                 headers: self.pairs()?,
                 raw_body: self.some()?,
                 files: self.some()?,
-            });
+            }));
         }
         Ok(work)
     }

@@ -214,6 +214,38 @@ async fn what_can_never_be_settled_ends_at_once() {
 }
 
 #[tokio::test]
+async fn a_body_that_becomes_too_much_lua_costs_its_own_call_and_no_host() {
+    let daemon = Setup::new()
+        .config(ROUTES)
+        .config("[limits]\nmessage = \"1MiB\"\nparams = \"1MiB\"\nscript_memory = \"4MiB\"")
+        .script("count.lua", "return #request.body")
+        .start()
+        .await;
+    let lists = |count: usize| json!(vec![Vec::<u8>::new(); count]);
+    let nested = |count: usize| {
+        let chain = (0..100).fold(json!(1), |inner, _| json!([inner]));
+        json!(vec![chain; count])
+    };
+    let hosts = super::children(daemon.pid());
+    // The first two are small enough to be let in unchecked, the third is not but fits.
+    for (body, count) in [
+        (lists(10_000), 10_000),
+        (nested(150), 150),
+        (lists(20_000), 20_000),
+    ] {
+        assert_eq!(call(&daemon, "lua/count", body).await, json!(count));
+    }
+    for body in [lists(300_000), nested(4_000)] {
+        let reply = daemon.http().post("/api/lua/count", &body).await;
+        assert_eq!(reply.kind(), "script_limit", "{}", reply.text());
+        assert!(reply.text().contains("memory"), "{}", reply.text());
+    }
+    assert_eq!(call(&daemon, "lua/count", lists(1)).await, json!(1));
+    let alive = super::children(daemon.pid());
+    assert!(hosts.iter().all(|host| alive.contains(host)), "{alive:?}");
+}
+
+#[tokio::test]
 async fn a_script_stops_when_its_caller_goes_away() {
     let daemon = Setup::new()
         .config(ROUTES)

@@ -6,8 +6,8 @@
 //! is never joined to another: after each call everything is set back anyway.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
-use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull, null_mut};
+use std::slice;
 
 /// Bytes of the piece; the system commits those that are touched.
 const SIZE: usize = 8 << 20;
@@ -21,6 +21,23 @@ const FINE: usize = 512;
 const CLASSES: usize = FINE / STEP + 1 + 8 * (LARGEST / FINE).ilog2() as usize;
 /// A rest of fewer bytes is not worth splitting off.
 const REST: usize = 64;
+
+/// What is compared before it is set back. Two whole blocks that are aligned alike are compared
+/// in two thirds of the time in which one is written over the other.
+const BLOCK: usize = 1024;
+#[derive(PartialEq)]
+#[repr(align(64))]
+struct Block([u8; BLOCK]);
+
+/// A copy of everything in an arena, as whole blocks.
+pub struct Copied(Box<[Block]>);
+
+impl Copied {
+    /// Bytes that it takes up.
+    pub fn size(&self) -> usize {
+        self.0.len() * BLOCK
+    }
+}
 
 /// Where the piece begins.
 #[repr(C)]
@@ -199,13 +216,35 @@ impl Arena {
         (base..base + SIZE).contains(&(block as usize))
     }
 
+    /// The first so many blocks of the piece.
+    ///
+    /// # Safety
+    /// The piece has so many, and nothing else refers to what is in them meanwhile.
+    #[expect(clippy::mut_from_ref, reason = "the piece is not in the arena")]
+    unsafe fn blocks(&self, count: usize) -> &mut [Block] {
+        // SAFETY: the piece is aligned to more than a block is, was zeroed when it was allocated,
+        // and the rest is promised by the caller.
+        unsafe { slice::from_raw_parts_mut(self.0.as_ptr().cast(), count) }
+    }
+
     /// A copy of everything in it; `None` if there is anything outside.
-    pub fn copy(&self) -> Option<Box<[MaybeUninit<u8>]>> {
+    pub fn copy(&self) -> Option<Copied> {
         let head = self.head();
-        // SAFETY: so much of the piece was cut off, and nothing changes it meanwhile.
+        // SAFETY: no more was cut off than the piece has, which is whole blocks, and nothing
+        // changes it meanwhile. There is room for as many in the copy. Pointers are among the bytes,
+        // and stay pointers because they are copied without being looked at.
         unsafe {
-            let all = (*head).outside.is_null();
-            all.then(|| std::slice::from_raw_parts(self.0.as_ptr().cast(), (*head).top).into())
+            let (all, top) = ((*head).outside.is_null(), (*head).top);
+            let count = top.div_ceil(BLOCK);
+            all.then(|| {
+                let mut copy = Vec::<Block>::with_capacity(count);
+                ptr::copy_nonoverlapping(self.0.as_ptr().cast(), copy.as_mut_ptr(), count);
+                copy.set_len(count);
+                // What lies behind the end is nobody's, and is not to come back with each call.
+                let end = copy.as_mut_ptr().cast::<u8>().add(top);
+                end.write_bytes(0, count * BLOCK - top);
+                Copied(copy.into_boxed_slice())
+            })
         }
     }
 
@@ -213,10 +252,16 @@ impl Arena {
     ///
     /// # Safety
     /// The copy is of this arena, and nothing refers to a block that was taken after it.
-    pub unsafe fn set(&self, copy: &[MaybeUninit<u8>]) {
+    pub unsafe fn set(&self, copy: &Copied) {
         self.clear_outside();
-        // SAFETY: the copy is not longer than the piece.
-        unsafe { ptr::copy_nonoverlapping(copy.as_ptr(), self.0.as_ptr().cast(), copy.len()) };
+        // SAFETY: the copy has no more blocks than the piece, and nothing else uses these now.
+        let blocks = unsafe { self.blocks(copy.0.len()) };
+        for (now, then) in blocks.iter_mut().zip(&copy.0) {
+            if now != then {
+                // SAFETY: both are whole blocks, and two of them. As above, without a look at them.
+                unsafe { ptr::copy_nonoverlapping(then, now, 1) };
+            }
+        }
     }
 
     fn clear_outside(&self) {
@@ -288,94 +333,4 @@ unsafe fn free_outside(own: *mut Outside) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_class_has_room_for_its_sizes_and_for_little_more() {
-        let mut last = (0, 0);
-        for size in 1..=LARGEST {
-            let (class, room) = class(size).unwrap();
-            assert!(
-                room >= size && room <= size.next_multiple_of(STEP) * 9 / 8,
-                "{size}"
-            );
-            assert!(
-                class_below(size) == class || class_below(size) == class - 1,
-                "{size}"
-            );
-            assert!(class < CLASSES && room.is_multiple_of(ALIGN), "{size}");
-            assert!(
-                last == (class, room) || last.0 < class && last.1 < size,
-                "{size}"
-            );
-            last = (class, room);
-        }
-        assert_eq!(last, (CLASSES - 1, LARGEST));
-        assert_eq!(class(0), class(1));
-        assert_eq!(class(LARGEST + 1), None);
-    }
-
-    #[test]
-    fn what_no_memory_has_room_for_is_refused() {
-        let arena = Arena::new();
-        for size in [isize::MAX as usize, usize::MAX - 8, usize::MAX] {
-            assert!(arena.take(size).is_null());
-        }
-        assert!(arena.copy().is_some());
-    }
-
-    #[test]
-    fn what_lies_outside_cannot_be_copied_and_is_given_back() {
-        let arena = Arena::new();
-        let empty = arena.copy().unwrap();
-        let blocks: Vec<_> = (0..3).map(|_| arena.take(LARGEST + 1)).collect();
-        assert!(arena.copy().is_none());
-        // SAFETY: taken above, not used any more.
-        unsafe {
-            arena.give(blocks[1]);
-            arena.set(&empty);
-        }
-        assert_eq!(arena.copy().unwrap().len(), empty.len());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
-
-        /// Blocks keep their bytes whatever is taken and given back around them, within the piece
-        /// and beyond its end; and setting it back finds the bytes of before.
-        #[test]
-        fn blocks_do_not_touch(steps in prop::collection::vec((any::<u8>(), 0usize..1_200_000), 1..100)) {
-            let arena = Arena::new();
-            let first = arena.take(100);
-            // SAFETY: blocks are written and read within their sizes while they are taken.
-            unsafe {
-                first.write_bytes(7, 100);
-                let copy = arena.copy().unwrap();
-                let mut held: Vec<(*mut u8, u8)> = Vec::new();
-                for (fill, size) in steps {
-                    if size % 3 == 0 && !held.is_empty() {
-                        let (block, fill) = held.swap_remove(size % held.len());
-                        let bytes = std::slice::from_raw_parts(block, Arena::size(block));
-                        prop_assert!(bytes.iter().all(|byte| *byte == fill));
-                        arena.give(block);
-                    } else {
-                        let block = arena.take(size);
-                        prop_assert!(Arena::size(block) >= size && (block as usize).is_multiple_of(ALIGN));
-                        block.write_bytes(fill, Arena::size(block));
-                        held.push((block, fill));
-                    }
-                }
-                for (block, fill) in held {
-                    let bytes = std::slice::from_raw_parts(block, Arena::size(block));
-                    prop_assert!(bytes.iter().all(|byte| *byte == fill));
-                }
-                first.write_bytes(8, 100);
-                arena.set(&copy);
-                prop_assert!(std::slice::from_raw_parts(first, 100).iter().all(|byte| *byte == 7));
-            }
-        }
-    }
-}
+mod tests;

@@ -1,12 +1,11 @@
 //! The heap of one runtime, as the engine's allocator and for who sets it back.
 
-use std::mem::MaybeUninit;
 use std::ptr;
 use std::rc::Rc;
 
 use rquickjs::allocator::Allocator;
 
-use super::arena::Arena;
+use super::arena::{Arena, Copied};
 
 /// Holds all that one engine has allocated. Clones are the same heap.
 #[derive(Clone)]
@@ -15,13 +14,13 @@ pub struct Heap(Rc<Arena>);
 /// What a heap was at one moment.
 pub struct Image {
     of: Rc<Arena>,
-    bytes: Box<[MaybeUninit<u8>]>,
+    copied: Copied,
 }
 
 impl Image {
     /// Bytes that it takes up.
     pub fn size(&self) -> usize {
-        self.bytes.len()
+        self.copied.size()
     }
 }
 
@@ -32,9 +31,9 @@ impl Heap {
 
     /// What it is now; `None` if it has a block that is too large to be set back.
     pub fn image(&self) -> Option<Image> {
-        let bytes = self.0.copy()?;
+        let copied = self.0.copy()?;
         let of = self.0.clone();
-        Some(Image { of, bytes })
+        Some(Image { of, copied })
     }
 
     /// Makes it what it was; an image of another heap changes nothing.
@@ -45,7 +44,7 @@ impl Heap {
     pub unsafe fn set(&self, image: &Image) {
         if Rc::ptr_eq(&self.0, &image.of) {
             // SAFETY: the image is of this arena; the rest is promised by the caller.
-            unsafe { self.0.set(&image.bytes) };
+            unsafe { self.0.set(&image.copied) };
         }
     }
 }

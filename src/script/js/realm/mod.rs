@@ -1,8 +1,8 @@
 //! A QuickJS context that can be set back to how it was.
 //!
 //! Each call has built-in objects of its own, but making them costs more than most scripts do. So
-//! they are made once. All that the engine has lies in one heap, and a copy of it, an image, is
-//! copied back over it before each call: that undoes whatever the call before has done, to its own
+//! they are made once. All that the engine has lies in one heap, and before each call it is made
+//! equal to a copy of it, an image: that undoes whatever the call before has done, to its own
 //! objects, to built-in ones, or to the engine.
 //!
 //! This is the only unsafe code of callway, and it runs in the script hosts alone.
@@ -65,9 +65,10 @@ impl Realm {
     /// Makes it what it was.
     pub fn set(&mut self, image: &Image) {
         // SAFETY: outside of the engine there are the context, the root, our functions and the
-        // prototype that the library made for them, which are in every image. Other values live no longer than the closures of `with`, unless they
-        // are made persistent, which nobody does outside of this folder. In turn the engine refers
-        // to its runtime's own data and to what our functions own, and both live as long as this.
+        // prototype that the library made for them, which are in every image. Other values live no
+        // longer than the closures of `with`, unless they are made persistent, which nobody does
+        // outside of this folder. In turn the engine refers to its runtime's own data and to what
+        // our functions own, and both live as long as this.
         unsafe { self.heap.set(image) };
     }
 

@@ -29,7 +29,7 @@ impl World {
         for id in 0..hosts {
             // No process has this number, so there is nothing to be read about it.
             floor.hosts.insert(id, Host::new(u32::MAX));
-            floor.hear(id, FromHost::Ready, &mut News::new());
+            floor.hear(id, FromHost::Ready, Instant::now(), &mut News::new());
         }
         let waiting = Vec::new();
         World { floor, waiting }
@@ -113,7 +113,10 @@ fn calls_that_come_back_late_leave_their_host_to_others() {
     // Both were over before the host read that the second was to come back.
     let done = |id| FromHost::Done(id, Box::new(finished()));
     for frame in [done(1), done(2), FromHost::Returned(Vec::new())] {
-        world.floor.hear(0, frame, &mut News::new()).unwrap();
+        world
+            .floor
+            .hear(0, frame, Instant::now(), &mut News::new())
+            .unwrap();
     }
     world.call(1);
     assert_eq!(world.given(), [1]);
@@ -126,14 +129,17 @@ fn a_host_that_is_slow_is_given_less() {
     assert_eq!(world.given(), [8], "nothing is known of it yet");
     for id in 1..=100 {
         let done = FromHost::Done(id, Box::new(finished()));
-        world.floor.hear(0, done, &mut News::new()).unwrap();
+        world
+            .floor
+            .hear(0, done, Instant::now(), &mut News::new())
+            .unwrap();
         world.floor.dispatch();
     }
     assert_eq!(world.given(), [100], "all there are: it is quick");
     let host = world.floor.hosts.get_mut(&0).unwrap();
     host.block();
     assert!(!host.gets_on());
-    host.next();
+    host.next(Instant::now());
     assert!(host.gets_on() && !host.has_room());
 }
 
@@ -142,7 +148,10 @@ fn what_a_script_had_done_is_not_done_again() {
     let mut world = World::new(1);
     world.call(3);
     let ask = FromHost::Ask(1, Ask::Call("a".into(), Bytes::new()));
-    world.floor.hear(0, ask, &mut News::new()).unwrap();
+    world
+        .floor
+        .hear(0, ask, Instant::now(), &mut News::new())
+        .unwrap();
     let mut news = News::new();
     world
         .floor
@@ -163,7 +172,10 @@ fn a_call_that_begins_after_its_caller_left_has_its_time_to_end() {
         std::thread::yield_now();
     }
     let done = FromHost::Done(1, Box::new(finished()));
-    world.floor.hear(0, done, &mut News::new()).unwrap();
+    world
+        .floor
+        .hear(0, done, Instant::now(), &mut News::new())
+        .unwrap();
     assert!(!world.floor.hosts[&0].is_abandoned(patience));
     while !world.floor.hosts[&0].is_abandoned(patience) {
         std::thread::yield_now();
@@ -189,9 +201,12 @@ fn another_host_stands_in_for_one_that_is_late() {
     // Where the kernel says nothing about them, they are taken for slow.
     assert!(world.floor.sweep(&patience));
     assert_eq!(world.floor.spare(), 1);
-    world
-        .floor
-        .hear(0, FromHost::Returned(vec![3]), &mut News::new());
+    world.floor.hear(
+        0,
+        FromHost::Returned(vec![3]),
+        Instant::now(),
+        &mut News::new(),
+    );
     world.floor.dispatch();
     assert_eq!(world.given(), [1, 2, 3]);
 }
